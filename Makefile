@@ -1,0 +1,53 @@
+# The few commands that a person types; CMake knows the rest (see CMakePresets.json).
+#
+#   make           installs what is missing, builds, leaves build/release/bin/tidings
+#   make demo      three processes, a crash, retries, dead letters, and the account: lost 0
+#   make test      everything that must hold before a change goes in
+#   make bench     each figure beside its yardstick
+#   make soak      crashes without end: SECONDS=3600
+#   make install   to PREFIX (/usr/local), below DESTDIR
+PREFIX ?= /usr/local
+DESTDIR ?=
+SECONDS ?= 3600
+JOBS ?= $(shell nproc)
+BUILD := build/release
+export JOBS
+ifdef BOOST_ROOT
+export BOOST_ROOT
+endif
+MAKEFLAGS += --no-print-directory
+
+.PHONY: all demo test bench soak install clean
+all: $(BUILD)/build.ninja
+	@cmake --build $(BUILD) --parallel $(JOBS) --target product
+
+# Tests stay out of a tree that somebody only wants to use; `make test` puts them in.
+$(BUILD)/build.ninja:
+	@scripts/setup build
+	@scripts/configure release -DTIDINGS_DEVELOPER=OFF
+
+demo: all
+	@cmake --build $(BUILD) --parallel $(JOBS) --target demo
+	@$(BUILD)/bin/demo
+
+test:
+	@scripts/setup test
+	@scripts/test
+
+bench:
+	@scripts/setup test
+	@scripts/configure release -DTIDINGS_DEVELOPER=ON
+	@cmake --build $(BUILD) --parallel $(JOBS)
+	@bench/run
+
+soak:
+	@scripts/setup test
+	@scripts/configure release -DTIDINGS_DEVELOPER=ON
+	@cmake --build $(BUILD) --parallel $(JOBS)
+	@scripts/soak $(SECONDS)
+
+install: all
+	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix '$(PREFIX)'
+
+clean:
+	rm -rf build
