@@ -1,0 +1,168 @@
+// A process of the recovery tests, to be killed at any moment:
+//   recovery_child writer  URL ARENA SLOT LOG NAME [COUNT]  publishes work; after each acknowledgement appends the ids
+//   to LOG recovery_child worker  URL ARENA SLOT LOG               handles work.made, publishes done.made; appends the
+//   ids to LOG recovery_child auditor URL ARENA SLOT LOG               handles done.made; appends the ids to LOG
+//   recovery_child scene   URL ARENA SLOT LOG NAME          a bit of everything in one process, for failpoints
+// A line in LOG is written before the next step, by one write(2): it survives the death of the process.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "arena.hpp"
+#include "messages.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using recovery::Done;
+using recovery::Slot;
+using recovery::Work;
+
+/// An append-only text file whose lines are there when write() returns.
+class Journal {
+ public:
+  explicit Journal(const std::string& path)
+      : fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
+    if (fd_ < 0) throw std::runtime_error("cannot open " + path);
+  }
+  void write(const std::string& lines) const {
+    if (::write(fd_, lines.data(), lines.size()) != static_cast<ssize_t>(lines.size())) std::abort();
+  }
+
+ private:
+  int fd_;
+};
+
+/// Marks the slot busy for a scope and counts a step at its end.
+class Busy {
+ public:
+  explicit Busy(Slot& slot) : slot_(slot) { slot_.busy.store(1); }
+  ~Busy() {
+    slot_.busy.store(0);
+    recovery::advance(slot_);
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  Slot& slot_;
+};
+
+struct Run {
+  tidings::Bus bus;
+  recovery::Arena& arena;
+  Slot& slot;
+  Journal journal;
+  std::string name;
+};
+
+std::vector<Work> next_work(const Run& run, std::uint64_t& number) {
+  // Sizes vary so that single events, small batches and several blocks a batch all occur.
+  static constexpr std::size_t sizes[] = {1, 1, 3, 50, 1, 400, 7};
+  std::vector<Work> batch(sizes[number % std::size(sizes)]);
+  for (Work& work : batch) work = {run.name, number++, std::string(number % 97, 'x')};
+  return batch;
+}
+
+void publish_once(Run& run, std::uint64_t& number) {
+  const std::vector<Work> batch = next_work(run, number);
+  std::string acknowledged;
+  {
+    const Busy busy(run.slot);
+    if (batch.size() == 1) {
+      acknowledged = run.bus.publish(batch.front()).id + '\n';
+    } else {
+      for (const auto& result : run.bus.publish_batch(batch)) {
+        if (result.code == tidings::ErrorCode::ok) acknowledged += result.id + '\n';
+      }
+    }
+    run.journal.write(acknowledged);
+  }
+}
+
+int write_work(Run& run, std::uint64_t count) {
+  std::uint64_t number = 0;
+  while (run.arena.stop.load() == 0 && (count == 0 || number < count)) publish_once(run, number);
+  return 0;
+}
+
+void on_work(Run& run, tidings::Service& service) {
+  service.on<Work>(
+      [&run](const tidings::DomainEvent<Work>& event, tidings::Context& context) {
+        const Busy busy(run.slot);
+        if (event.data.number % 23 == 5 && context.attempt() == 1) throw std::runtime_error("fails the first time");
+        if (event.data.number % 101 == 7) throw tidings::Reject("of the kind that is refused");
+        context.publish(Done{event.id});
+        run.journal.write(event.id + '\n');
+      },
+      {.backoff = {.first = 1ms, .longest = 5ms}});
+}
+
+void on_done(Run& run, tidings::Service& service) {
+  service.on<Done>([&run](const tidings::DomainEvent<Done>& event) {
+    const Busy busy(run.slot);
+    run.journal.write(event.id + '\n');
+  });
+}
+
+/// Readers stop when the writers have stopped and nothing came for a while.
+int serve(Run& run, const char* name, void (*subscribe)(Run&, tidings::Service&)) {
+  bool last = false;
+  while (!last) {
+    last = run.arena.stop.load() != 0;
+    tidings::Service service(run.bus, name, {.concurrency = 2, .prefetch_events = 64, .until_idle = 500ms});
+    subscribe(run, service);
+    service.run(std::stop_token{});
+  }
+  return 0;
+}
+
+/// Publishes, fails, rejects, publishes from handlers, trims and checkpoints: whatever has a failpoint is passed.
+int play_scene(Run& run) {
+  std::uint64_t number = 0;
+  for (int round = 0; round < 12; ++round) publish_once(run, number);
+  for (int i = 0; i < 3000; ++i) {
+    Work work{run.name, number++, std::string(200, 'y')};
+    run.bus.publish_async(work, {}, [&run](const tidings::PublishResult& result) {
+      if (result.code == tidings::ErrorCode::ok) run.journal.write(result.id + '\n');
+    });
+  }
+  run.bus.flush();
+  const Journal handled(run.name);
+  Run reading{run.bus, run.arena, run.slot, handled, run.name};
+  tidings::Service worker(run.bus, "worker", {.prefetch_events = 256, .until_idle = 100ms});
+  on_work(reading, worker);
+  worker.run(std::stop_token{});
+  for (int i = 0; i < 50; ++i) run.bus.transport().tend({.age = 0ms}, {});
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 6) return 2;
+  const std::string role = argv[1];
+  try {
+    recovery::Arena& arena = recovery::map_arena(argv[3]);
+    Slot& slot = arena.slot[std::atoi(argv[4])];
+    Run run{tidings::Bus::open(argv[2], {.source = role}), arena, slot, Journal(argv[5]), argc > 6 ? argv[6] : ""};
+    recovery::advance(slot);
+    if (role == "writer") return write_work(run, argc > 7 ? std::strtoull(argv[7], nullptr, 10) : 0);
+    if (role == "worker") return serve(run, "worker", on_work);
+    if (role == "auditor") return serve(run, "auditor", on_done);
+    if (role == "scene") return play_scene(run);
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << role << ": " << error.what() << '\n';
+    return 1;
+  }
+}
