@@ -2,6 +2,7 @@
 //   recovery_child writer  URL ARENA SLOT LOG NAME [COUNT]  publishes work; after each acknowledgement appends the ids
 //   to LOG recovery_child worker  URL ARENA SLOT LOG               handles work.made, publishes done.made; appends the
 //   ids to LOG recovery_child auditor URL ARENA SLOT LOG               handles done.made; appends the ids to LOG
+//   recovery_child trim    URL ARENA SLOT LOG               removes what every group has had
 //   recovery_child scene   URL ARENA SLOT LOG NAME          a bit of everything in one process, for failpoints
 // A line in LOG is written before the next step, by one write(2): it survives the death of the process.
 #include <fcntl.h>
@@ -126,7 +127,13 @@ int serve(Run& run, const char* name, void (*subscribe)(Run&, tidings::Service&)
   return 0;
 }
 
-/// Publishes, fails, rejects, publishes from handlers, trims and checkpoints: whatever has a failpoint is passed.
+/// Removes everything that every group has had.
+int trim(const Run& run) {
+  for (int slice = 0; slice < 50; ++slice) run.bus.transport().tend({.age = 0ms}, {});
+  return 0;
+}
+
+/// Publishes, fails, rejects and publishes from handlers: whatever has a failpoint is passed.
 int play_scene(Run& run) {
   std::uint64_t number = 0;
   for (int round = 0; round < 12; ++round) publish_once(run, number);
@@ -142,7 +149,6 @@ int play_scene(Run& run) {
   tidings::Service worker(run.bus, "worker", {.prefetch_events = 256, .until_idle = 100ms});
   on_work(reading, worker);
   worker.run(std::stop_token{});
-  for (int i = 0; i < 50; ++i) run.bus.transport().tend({.age = 0ms}, {});
   return 0;
 }
 
@@ -160,6 +166,7 @@ int main(int argc, char** argv) {
     if (role == "worker") return serve(run, "worker", on_work);
     if (role == "auditor") return serve(run, "auditor", on_done);
     if (role == "scene") return play_scene(run);
+    if (role == "trim") return trim(run);
     return 2;
   } catch (const std::exception& error) {
     std::cerr << role << ": " << error.what() << '\n';

@@ -9,26 +9,31 @@ namespace {
 
 class EveryFailpoint : public ::testing::TestWithParam<std::string_view> {};
 
-/// Plays the scene with the failpoint armed for its `passage`-th passage. True when the process died of it.
-bool play(const Stage& stage, const std::string& failpoint, int passage, int take) {
-  const std::string name = stage.path("handled");
-  const Ending ending = await_end(stage.start("scene", 0, "acknowledged-" + std::to_string(take), {name},
+/// Plays `role` with the failpoint armed for its `passage`-th passage. True when the process died of it.
+bool play(const Stage& stage, const std::string& role, const std::string& failpoint, int passage,
+          const std::string& log) {
+  const Ending ending = await_end(stage.start(role, 0, log, {stage.path("handled")},
                                               {"TIDINGS_FAILPOINT=" + failpoint + ":" + std::to_string(passage)}));
   EXPECT_TRUE(ending.killed || ending.code == 0) << failpoint << " ended with " << ending.code;
   return ending.killed;
 }
 
 TEST_P(EveryFailpoint, IsHitAndNothingIsLost) {
+  const std::string failpoint(GetParam());
   int hits = 0;
   for (const int passage : {1, 2, 7}) {
     const Stage stage;
     // A death in a handler leaves work behind that others must take over, so that takeover has something to do.
-    EXPECT_TRUE(play(stage, "runtime.before_handler", 1, 0));
-    hits += play(stage, std::string(GetParam()), passage, 1) ? 1 : 0;
+    EXPECT_TRUE(play(stage, "scene", "runtime.before_handler", 1, "acknowledged-0"));
+    hits += play(stage, "scene", failpoint, passage, "acknowledged-1") ? 1 : 0;
     drain(stage, "handled", "audited");
     audit(stage, {"acknowledged-0", "acknowledged-1"}, "handled");
+    // Trimming comes last: what it removes can no longer be audited, but the file must stay sound and usable.
+    hits += play(stage, "trim", failpoint, passage, "none") ? 1 : 0;
+    drain(stage, "handled", "audited");
+    expect_sound_file(stage.database());
   }
-  EXPECT_GT(hits, 0) << GetParam() << " was never hit";
+  EXPECT_GT(hits, 0) << failpoint << " was never hit";
 }
 
 INSTANTIATE_TEST_SUITE_P(Recovery, EveryFailpoint,

@@ -58,6 +58,18 @@ std::vector<std::string> ids_of(tidings::transport::Transport& transport, const 
   return ids;
 }
 
+tidings::transport::GroupInfo group_of_stream(tidings::transport::Transport& transport, const std::string& stream,
+                                              const std::string& group) {
+  for (const auto& info : transport.describe(stream)) {
+    for (const auto& row : info.groups) {
+      if (row.group == group) return row;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 void expect_sound_file(const std::string& database) {
   sqlite3* handle = nullptr;
   ASSERT_EQ(sqlite3_open_v2(database.c_str(), &handle, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
@@ -72,18 +84,6 @@ void expect_sound_file(const std::string& database) {
   EXPECT_EQ(answer, "ok");
   sqlite3_close(handle);
 }
-
-tidings::transport::GroupInfo group_of_stream(tidings::transport::Transport& transport, const std::string& stream,
-                                              const std::string& group) {
-  for (const auto& info : transport.describe(stream)) {
-    for (const auto& row : info.groups) {
-      if (row.group == group) return row;
-    }
-  }
-  return {};
-}
-
-}  // namespace
 
 Stage::Stage() {
   std::string pattern = (std::filesystem::temp_directory_path() / "tidings-recovery-XXXXXX").string();

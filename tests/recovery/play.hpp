@@ -60,6 +60,9 @@ struct Account {
 /// file is sound. `writers` are the journals of acknowledged ids.
 Account audit(const Stage& stage, const std::vector<std::string>& writers, const std::string& worker_journal);
 
+/// Expects that SQLite finds nothing wrong with the file.
+void expect_sound_file(const std::string& database);
+
 /// Runs worker and auditor, unkilled, until both have nothing left.
 void drain(const Stage& stage, const std::string& worker_journal, const std::string& auditor_journal);
 
