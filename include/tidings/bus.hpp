@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <tidings/environment.hpp>
@@ -154,5 +155,8 @@ class Bus {
 
 /// The schemes that this build knows, for `tidings version`.
 [[nodiscard]] std::vector<std::string_view> transport_schemes();
+
+/// The libraries that this build stands on, each with its version, for `tidings version`.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> library_versions();
 
 }  // namespace tidings

@@ -28,6 +28,13 @@ class Again : public std::runtime_error {
   Millis delay_;
 };
 
+/// Thrown by a handler: it did not handle the event, and that is nobody's fault (its output was closed, it is being
+/// stopped). The event is given back uncounted and goes out again, to this or another process of the group.
+class Release : public std::runtime_error {
+ public:
+  explicit Release(const std::string& why = "given back") : std::runtime_error(why) {}
+};
+
 /// Thrown by a handler: this event can never be handled. It becomes a dead letter `rejected` at once.
 class Reject : public std::runtime_error {
  public:
