@@ -11,13 +11,14 @@
 // A member that the macro forgets is a compile error, as is a member of a type that has no JSON form. Members may be
 // bool, the integer types, float and double, std::string, Json (any value, as text), described enums and structs, and of these
 // std::optional (absent or null: empty), std::vector, std::map<std::string, …> and std::variant (the first alternative that
-// accepts the value, in their order). Types must be aggregates without base classes, of at most 64 members.
+// accepts the value, in their order). Types must be aggregates without base classes, of at most 52 members.
 //
 // Reading is tolerant: unknown members are skipped, a missing optional is empty, a missing member of any other type is
 // an error with its path (`/data/items/0/sku: expected string, got number`).
 #pragma once
 
 #include <boost/describe.hpp>
+#include <concepts>
 #include <cstddef>
 #include <string_view>
 #include <type_traits>
@@ -36,9 +37,10 @@ struct MessageInfo {
 };
 
 namespace detail {
-/// Type names and versions are checked where they are declared: names of [A-Za-z0-9_-]+ joined by dots.
+/// Type names are checked where they are declared, by the rules of check_type().
 consteval bool is_type_name(std::string_view text) {
   if (text.empty() || text.size() > 200) return false;
+  if (text.ends_with("-dlq") || text.substr(0, text.find('.')).ends_with("-dlq")) return false;
   bool expect = true;
   for (char c : text) {
     if (c == '.') {

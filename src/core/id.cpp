@@ -1,0 +1,183 @@
+#include <tidings/id.hpp>
+
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <memory>
+
+#include <tidings/error.hpp>
+
+namespace tidings {
+namespace {
+
+/// Grows in every forked child, so that no two processes go on from the same state.
+constinit std::atomic<std::uint64_t> fork_generation{1};
+
+struct WatchForks {
+  WatchForks() noexcept {
+    ::pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1, std::memory_order_relaxed); });
+  }
+};
+
+/// xoshiro256++ (Blackman and Vigna, public domain algorithm), seeded by the kernel.
+struct Generator {
+  std::array<std::uint64_t, 4> state{};
+  std::uint64_t generation = 0;
+
+  void seed() noexcept {
+    std::size_t filled = 0;
+    auto* const bytes = reinterpret_cast<unsigned char*>(state.data());
+    while (filled < sizeof state) {
+      const auto got = ::getrandom(bytes + filled, sizeof state - filled, 0);
+      if (got > 0) filled += static_cast<std::size_t>(got);
+    }
+    state[0] |= 1;  // The all-zero state would stay zero for ever.
+  }
+
+  std::uint64_t next() noexcept {
+    const std::uint64_t result = std::rotl(state[0] + state[3], 23) + state[0];
+    const std::uint64_t shifted = state[1] << 17;
+    state[2] ^= state[0];
+    state[3] ^= state[1];
+    state[1] ^= state[2];
+    state[0] ^= state[3];
+    state[2] ^= shifted;
+    state[3] = std::rotl(state[3], 45);
+    return result;
+  }
+};
+
+class SystemRandom final : public Random {
+ public:
+  std::uint64_t next() noexcept override {
+    thread_local Generator generator;
+    const auto now = fork_generation.load(std::memory_order_relaxed);
+    if (generator.generation != now) [[unlikely]] {
+      generator.seed();
+      generator.generation = now;
+    }
+    return generator.next();
+  }
+
+ private:
+  WatchForks watch_;
+};
+
+constexpr std::string_view crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+void append_ulid(std::string& out, Wall time, const std::array<std::uint8_t, 10>& entropy) {
+  const auto millis =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(time.time_since_epoch().count(), 0)) & 0xFFFF'FFFF'FFFF;
+  char text[26];
+  for (int i = 0; i < 10; ++i) text[i] = crockford[(millis >> (45 - 5 * i)) & 31];
+  // 80 bits are sixteen digits of five bits; each half of 40 bits is eight of them.
+  for (int half = 0; half < 2; ++half) {
+    std::uint64_t bits = 0;
+    for (int i = 0; i < 5; ++i) bits = bits << 8 | entropy[static_cast<std::size_t>(half * 5 + i)];
+    for (int i = 0; i < 8; ++i) text[10 + half * 8 + i] = crockford[(bits >> (35 - 5 * i)) & 31];
+  }
+  out.append(text, sizeof text);
+}
+
+std::array<unsigned char, 8> little_endian(std::uint64_t value) noexcept {
+  std::array<unsigned char, 8> bytes{};
+  for (unsigned char& byte : bytes) {
+    byte = static_cast<unsigned char>(value);
+    value >>= 8;
+  }
+  return bytes;
+}
+
+/// SHA-256 over parts that are each preceded by their length. The context is kept by the thread, since making one costs
+/// more than hashing an id.
+class PartsHash {
+ public:
+  PartsHash() : context_(thread_context()) {
+    if (::EVP_DigestInit_ex(context_, ::EVP_sha256(), nullptr) != 1) fail();
+  }
+  void add(std::string_view part) {
+    const auto length = little_endian(part.size());
+    update(length.data(), length.size());
+    update(part.data(), part.size());
+  }
+  void add(std::uint64_t number) {
+    const auto bytes = little_endian(number);
+    add(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
+  std::array<std::uint8_t, 32> finish() {
+    std::array<std::uint8_t, 32> digest{};
+    unsigned size = 0;
+    if (::EVP_DigestFinal_ex(context_, digest.data(), &size) != 1 || size != digest.size()) fail();
+    return digest;
+  }
+
+ private:
+  struct Free {
+    void operator()(EVP_MD_CTX* context) const noexcept { ::EVP_MD_CTX_free(context); }
+  };
+  static EVP_MD_CTX* thread_context() {
+    thread_local const std::unique_ptr<EVP_MD_CTX, Free> context(::EVP_MD_CTX_new());
+    if (!context) fail();
+    return context.get();
+  }
+  [[noreturn]] static void fail() {
+    throw Error(ErrorCode::internal,
+                "SHA-256 of OpenSSL failed while an event id was derived; check the OpenSSL set-up");
+  }
+  void update(const void* data, std::size_t size) {
+    if (::EVP_DigestUpdate(context_, data, size) != 1) fail();
+  }
+
+  EVP_MD_CTX* context_;
+};
+
+}  // namespace
+
+Random& system_random() noexcept {
+  // Never destroyed: threads may still draw from it while the process exits.
+  static SystemRandom* const random = new SystemRandom;
+  return *random;
+}
+
+std::string ulid(Wall time, const std::array<std::uint8_t, 10>& entropy) {
+  std::string out;
+  append_ulid(out, time, entropy);
+  return out;
+}
+
+std::string new_event_id(Wall now, Random& random) {
+  const std::uint64_t high = random.next();
+  const std::uint64_t low = random.next();
+  std::array<std::uint8_t, 10> entropy{};
+  for (std::size_t i = 0; i < 8; ++i) entropy[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
+  entropy[8] = static_cast<std::uint8_t>(low >> 56);
+  entropy[9] = static_cast<std::uint8_t>(low >> 48);
+  std::string out;
+  out.reserve(30);
+  out += "evt_";
+  append_ulid(out, now, entropy);
+  return out;
+}
+
+std::string derived_event_id(const Derivation& from) {
+  PartsHash hash;
+  hash.add(from.cause_source);
+  hash.add(from.cause_id);
+  hash.add(from.group);
+  hash.add(from.run);
+  hash.add(from.ordinal);
+  const auto digest = hash.finish();
+  std::array<std::uint8_t, 10> entropy{};
+  std::copy_n(digest.begin(), entropy.size(), entropy.begin());
+  std::string out;
+  out.reserve(30);
+  out += "evt_";
+  append_ulid(out, from.cause_time, entropy);
+  return out;
+}
+
+}  // namespace tidings
