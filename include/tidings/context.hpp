@@ -21,7 +21,9 @@ namespace tidings {
 /// last attempt makes a dead letter of it.
 class Again : public std::runtime_error {
  public:
+  /// After `delay`, counted from the settlement; `why` is what failures show.
   explicit Again(Millis delay, const std::string& why = "asked to be tried again") : std::runtime_error(why), delay_(delay) {}
+  /// What was asked for.
   [[nodiscard]] Millis delay() const noexcept { return delay_; }
 
  private:
@@ -32,12 +34,14 @@ class Again : public std::runtime_error {
 /// stopped). The event is given back uncounted and goes out again, to this or another process of the group.
 class Release : public std::runtime_error {
  public:
+  /// `why` goes to the log.
   explicit Release(const std::string& why = "given back") : std::runtime_error(why) {}
 };
 
 /// Thrown by a handler: this event can never be handled. It becomes a dead letter `rejected` at once.
 class Reject : public std::runtime_error {
  public:
+  /// `why` becomes the dead letter's error text.
   explicit Reject(const std::string& why) : std::runtime_error(why) {}
 };
 

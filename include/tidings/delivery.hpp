@@ -122,8 +122,8 @@ struct Settlement {
     again,    ///< A failed attempt, counted; comes back after `after`.
     dead,     ///< To the dead letters with `reason` and `error`; counts its attempt when `counted`.
   } kind = Kind::done;
-  AckToken token{};
-  Millis after{};
+  AckToken token{};                        ///< Of the delivery that is settled.
+  Millis after{};                          ///< release, again: how long until it goes out.
   bool counted = true;                     ///< dead: whether this delivery was an attempt that failed.
   std::string_view reason{};               ///< dead: attempts_exhausted, rejected, crashed, timed_out, undecodable …
   std::string_view error{};                ///< again, dead: the error's text; engines may cut it at 4 KiB.

@@ -41,6 +41,7 @@ class VirtualClock : public Clock {
 /// The same sequence for the same seed. Safe from any thread.
 class SeededRandom : public Random {
  public:
+  /// Two of one seed give the same numbers.
   explicit SeededRandom(std::uint64_t seed = 1) noexcept;
   [[nodiscard]] std::uint64_t next() noexcept override;
 

@@ -39,6 +39,7 @@ class Subscription {
 class Transport {
  public:
   virtual ~Transport() = default;
+  /// What this engine offers; constant from open to close.
   [[nodiscard]] virtual const Capabilities& capabilities() const noexcept = 0;
   /// Stores each item durably at `level`; per stream in order, and per key a prefix when some fail. Returns when all
   /// are decided, at the latest after `within` (then Result::code is timeout).
