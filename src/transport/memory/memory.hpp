@@ -1,4 +1,5 @@
-// The memory engine: streams that live as long as the process holds them open, for tests, demos and services in one process.
+// The memory engine: streams that live as long as the process holds them open, for tests, demos and services in one
+// process.
 #pragma once
 
 #include <memory>
@@ -9,8 +10,8 @@
 
 namespace tidings {
 
-/// Opens `memory:`, which nobody else sees, or `memory:NAME`, which every handle of that name in this process shares and
-/// which ends with the last of them. Throws Error{invalid} for an option that it does not know.
+/// Opens `memory:`, which nobody else sees, or `memory:NAME`, which every handle of that name in this process shares
+/// and which ends with the last of them. Throws Error{invalid} for an option that it does not know.
 [[nodiscard]] std::shared_ptr<transport::Transport> open_memory(const Url& url, const Environment& environment);
 
 }  // namespace tidings
