@@ -1,5 +1,5 @@
-// How a typed handler loses its type: the runtime calls a function over bytes, which decodes and calls the user's. Not for
-// applications.
+// How a typed handler loses its type: the runtime calls a function over bytes, which decodes and calls the user's. Not
+// for applications.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,23 @@ namespace detail {
 class ServiceState;
 struct ServiceAccess;
 
-/// What the runtime must know of an event once it is decoded, to carry it on and to derive ids. Borrowed from the event.
+/// A borrowed callable, for the length of one call: two pointers, where a std::function would have to allocate.
+class FunctionRef {
+ public:
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>) FunctionRef(F&& callable)
+  noexcept  // NOLINT(google-explicit-constructor): lambdas are passed as they are.
+      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(callable)))),
+        call_([](void* object) { (*static_cast<std::remove_reference_t<F>*>(object))(); }) {}
+  void operator()() const { call_(object_); }
+
+ private:
+  void* object_;
+  void (*call_)(void*);
+};
+
+/// What the runtime must know of an event once it is decoded, to carry it on and to derive ids. Borrowed from the
+/// event.
 struct Heading {
   std::string_view id{}, type{}, version{}, source{}, correlation_id{};
   Wall timestamp{};
@@ -50,7 +66,7 @@ template <class T>
 
 /// Enters the pipeline for a decoded event: checks the version, then calls `body` inside the around hook. Whatever is
 /// thrown before this is a fault of the event (undecodable), whatever comes out of it is the handler's.
-void enter_handler(Context& context, const Heading& heading, const std::function<void()>& body);
+void enter_handler(Context& context, const Heading& heading, FunctionRef body);
 
 /// Decodes the padded envelope and calls the handler through enter_handler().
 using HandlerFunction = std::function<void(std::string_view padded_envelope, Context& context)>;
@@ -80,7 +96,7 @@ class BatchCall : public BatchContext {
   /// Delivery `delivery` cannot be decoded.
   virtual void undecodable(std::size_t delivery, std::string why) = 0;
   /// Calls `body` once all are decoded.
-  virtual void enter(const std::function<void()>& body) = 0;
+  virtual void enter(FunctionRef body) = 0;
 };
 
 using BatchFunction = std::function<void(BatchCall& call)>;
@@ -99,7 +115,8 @@ template <class T, class F>
       }
       if (!call.admit(i, heading_of(events.back()))) events.pop_back();
     }
-    if (!events.empty()) call.enter([&] { handler(std::span<const DomainEvent<T>>(events), static_cast<BatchContext&>(call)); });
+    if (!events.empty())
+      call.enter([&] { handler(std::span<const DomainEvent<T>>(events), static_cast<BatchContext&>(call)); });
   };
 }
 

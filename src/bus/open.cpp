@@ -1,0 +1,155 @@
+// The one place that knows which engine a URL names.
+#include <openssl/crypto.h>
+#include <simdjson.h>
+#include <spdlog/version.h>
+#include <sqlite3.h>
+
+#include <fmt/core.h>
+#include <boost/version.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <string>
+#include <thread>
+
+#include <tidings/bus.hpp>
+#include <tidings/url.hpp>
+
+#include "runtime/bus_state.hpp"
+#include "runtime/delivery.hpp"
+#include "transport/memory/memory.hpp"
+#if __has_include("transport/sqlite/sqlite.hpp")
+#include "transport/sqlite/sqlite.hpp"
+#define TIDINGS_HAS_SQLITE 1
+#endif
+
+namespace tidings {
+namespace {
+
+using Open = std::shared_ptr<transport::Transport> (*)(const Url&, const Environment&);
+
+struct Scheme {
+  std::string_view name;
+  Open open;
+};
+
+constexpr Scheme schemes[] = {
+    {"memory", &open_memory},
+#ifdef TIDINGS_HAS_SQLITE
+    {"sqlite", &open_sqlite},
+#endif
+};
+
+/// What every transport's URL may say, and what only the bus acts on.
+struct CommonOptions {
+  std::optional<Level> durability{};
+  transport::Retention retention{};
+};
+
+Level parse_level(std::string_view text) {
+  for (Level level : {Level::memory, Level::process, Level::disk, Level::replicated}) {
+    if (text == to_string(level)) return level;
+  }
+  throw Error(ErrorCode::invalid,
+              "durability=" + std::string(text) + " is none of memory, process, disk and replicated; correct the URL");
+}
+
+std::vector<std::string> split_names(std::string_view list) {
+  std::vector<std::string> names;
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    const std::string_view name = list.substr(0, comma);
+    if (!name.empty()) names.emplace_back(name);
+    list = comma == std::string_view::npos ? std::string_view{} : list.substr(comma + 1);
+  }
+  return names;
+}
+
+/// Takes the common options out of `url`, so that a transport sees its own ones only.
+CommonOptions take_common(Url& url) {
+  CommonOptions common;
+  if (const auto level = url.option("durability")) common.durability = parse_level(*level);
+  common.retention.age = url.duration("retention_age");
+  common.retention.bytes = url.size("retention_bytes");
+  if (const auto names = url.option("retention_pass")) common.retention.pass_groups = split_names(*names);
+  std::erase_if(url.options, [](const auto& option) {
+    return option.first == "durability" || option.first == "retention_age" || option.first == "retention_bytes" ||
+           option.first == "retention_pass";
+  });
+  return common;
+}
+
+std::shared_ptr<transport::Transport> open_parsed(const Url& url, const Environment& environment) {
+  std::string known;
+  for (const Scheme& scheme : schemes) {
+    if (url.scheme == scheme.name) return scheme.open(url, environment);
+    known += known.empty() ? "" : ", ";
+    known += scheme.name;
+    known += ':';
+  }
+  throw Error(ErrorCode::invalid, "no engine is known for \"" + url.scheme + ":\"; this build knows " + known +
+                                      " (for example sqlite:events.db)");
+}
+
+std::string chosen_url(std::string_view url) {
+  if (!url.empty()) return std::string(url);
+  const char* const from_environment = std::getenv("TIDINGS_URL");
+  if (from_environment != nullptr && *from_environment != '\0') return from_environment;
+  throw Error(ErrorCode::invalid,
+              "no transport URL: pass one to Bus::open, or set TIDINGS_URL (for example sqlite:events.db)");
+}
+
+std::shared_ptr<transport::Transport> connect(const Url& url, const BusOptions& options) {
+  Millis waited{};
+  for (std::uint32_t failures = 1;; ++failures) {
+    try {
+      return open_parsed(url, options.environment);
+    } catch (const Error& error) {
+      const Millis left = options.connect - waited;
+      if (!error.retryable() || left <= Millis::zero()) throw;
+      const Millis pause = std::min(runtime::reconnect_delay(failures, options.environment.random->next()), left);
+      if (options.environment.log) {
+        options.environment.log(LogLevel::warning, "cannot open " + url.redacted() + " yet, trying again in " +
+                                                       format_duration(pause) + ": " + error.what());
+      }
+      std::this_thread::sleep_for(pause);
+      waited += std::max(pause, Millis(1));
+    }
+  }
+}
+
+}  // namespace
+
+Bus Bus::open(std::string_view url, BusOptions options) {
+  Url parsed = Url::parse(chosen_url(url));
+  CommonOptions common = take_common(parsed);
+  if (!options.durability) options.durability = common.durability;
+  if (!options.retention.age) options.retention.age = common.retention.age;
+  if (!options.retention.bytes) options.retention.bytes = common.retention.bytes;
+  for (std::string& group : common.retention.pass_groups) options.retention.pass_groups.push_back(std::move(group));
+  auto transport = connect(parsed, options);
+  return over(std::move(transport), std::move(options));
+}
+
+std::shared_ptr<transport::Transport> open_transport(std::string_view url, const Environment& environment) {
+  Url parsed = Url::parse(chosen_url(url));
+  take_common(parsed);
+  return open_parsed(parsed, environment);
+}
+
+std::vector<std::string_view> transport_schemes() {
+  std::vector<std::string_view> names;
+  for (const Scheme& scheme : schemes) names.push_back(scheme.name);
+  return names;
+}
+
+std::vector<std::pair<std::string, std::string>> library_versions() {
+  const auto dotted = [](int number, int major_unit, int minor_unit) {
+    return std::to_string(number / major_unit) + "." + std::to_string(number / minor_unit % (major_unit / minor_unit)) +
+           "." + std::to_string(number % minor_unit);
+  };
+  return {{"boost", dotted(BOOST_VERSION, 100000, 100)},        {"fmt", dotted(FMT_VERSION, 10000, 100)},
+          {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)}, {"simdjson", SIMDJSON_VERSION},
+          {"spdlog", dotted(SPDLOG_VERSION, 10000, 100)},       {"sqlite", sqlite3_libversion()}};
+}
+
+}  // namespace tidings

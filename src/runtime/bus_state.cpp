@@ -1,0 +1,199 @@
+#include "runtime/bus_state.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "runtime/delivery.hpp"
+
+namespace tidings::detail {
+namespace {
+
+constinit std::atomic<std::uint64_t> process_generation{1};
+
+std::uint64_t current_generation() noexcept {
+  [[maybe_unused]] static const int watching =
+      ::pthread_atfork(nullptr, nullptr, [] { process_generation.fetch_add(1, std::memory_order_relaxed); });
+  return process_generation.load(std::memory_order_relaxed);
+}
+
+void set_failure(transport::Result& result, const Error& error) {
+  result.code = error.code();
+  result.retryable = error.retryable();
+  result.message = error.what();
+}
+
+}  // namespace
+
+Level choose_level(const transport::Capabilities& capabilities, std::optional<Level> wanted) {
+  if (capabilities.levels.empty()) {
+    throw Error(ErrorCode::internal,
+                "the " + std::string(capabilities.engine) + " engine names no level of durability");
+  }
+  if (!wanted) return capabilities.levels.back();
+  for (Level offered : capabilities.levels) {
+    if (offered >= *wanted) return offered;
+  }
+  throw Error(ErrorCode::not_supported,
+              "durability \"" + std::string(to_string(*wanted)) + "\" was asked for, but the " +
+                  std::string(capabilities.engine) + " engine offers at most \"" +
+                  std::string(to_string(capabilities.levels.back())) + "\"; ask for less or use another engine");
+}
+
+BusState::BusState(std::shared_ptr<transport::Transport> transport, BusOptions options)
+    : options_(std::move(options)),
+      transport_(std::move(transport)),
+      level_(choose_level(transport_->capabilities(), options_.durability)),
+      largest_event_(std::min(options_.largest_event, transport_->capabilities().largest_event)),
+      generation_(current_generation()) {
+  if (!options_.source.empty()) check_service_name(options_.source);
+  log(LogLevel::info, "opened " + std::string(transport_->capabilities().engine) +
+                          ": a publish is acknowledged at level " + std::string(to_string(level_)));
+  upkeep_ = std::jthread([this](std::stop_token stop) { tend(std::move(stop)); });
+}
+
+BusState::~BusState() {
+  if (generation_ != process_generation.load(std::memory_order_relaxed)) {
+    // A forked child has neither the threads nor the right to touch the parent's locks: all of it is left alone.
+    upkeep_.detach();
+    if (publisher_) publisher_->forget();
+    new std::shared_ptr<transport::Transport>(std::move(transport_));
+    return;
+  }
+  if (publisher_) {
+    publisher_->close();
+    if (const auto failure = publisher_->unseen_failure()) {
+      log(LogLevel::error,
+          std::string("events of publish_async() were not stored, and nobody called flush(): ") + failure->what());
+    }
+  }
+  upkeep_.request_stop();
+  if (upkeep_.get_id() == std::this_thread::get_id()) upkeep_.detach();
+}
+
+void BusState::check_process() const {
+  if (generation_ != process_generation.load(std::memory_order_relaxed)) [[unlikely]] {
+    throw Error(ErrorCode::closed, "this bus was opened before a fork; open a bus of its own in the child process");
+  }
+}
+
+void BusState::check_source() const {
+  if (options_.source.empty()) {
+    throw Error(ErrorCode::invalid, "publishing needs a source; name this service in BusOptions::source");
+  }
+}
+
+void BusState::log(LogLevel level, std::string_view line) const {
+  if (!options_.environment.log) return;
+  std::string clean;
+  clean.reserve(line.size());
+  constexpr std::string_view hex = "0123456789abcdef";
+  for (const char c : line) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      clean += c;
+    } else {
+      clean += "\\x";
+      clean += hex[byte >> 4];
+      clean += hex[byte & 15];
+    }
+  }
+  options_.environment.log(level, clean);
+}
+
+void BusState::publish_once(std::span<const transport::Outgoing> items, Millis within,
+                            std::span<transport::Result> results) {
+  const transport::Capabilities& limits = transport_->capabilities();
+  std::size_t first = 0;
+  while (first < items.size()) {
+    std::size_t count = 0, bytes = 0;
+    while (first + count < items.size() && count < limits.largest_batch) {
+      const std::size_t size = items[first + count].envelope.size();
+      if (count > 0 && bytes + size > limits.largest_batch_bytes) break;
+      bytes += size;
+      ++count;
+    }
+    try {
+      transport_->publish(items.subspan(first, count), level_, within, results.subspan(first, count));
+    } catch (const Error& error) {
+      for (transport::Result& result : results.subspan(first, count)) set_failure(result, error);
+    }
+    first += count;
+  }
+}
+
+void BusState::publish(std::span<const transport::Outgoing> items, std::span<transport::Result> results) {
+  const Clock& clock = *options_.environment.clock;
+  const Steady start = clock.steady();
+  Millis slept{};
+  publish_once(items, options_.deadline, results);
+  std::vector<std::size_t> again;
+  std::vector<transport::Outgoing> items_again;
+  std::vector<transport::Result> results_again;
+  for (std::uint32_t failures = 1;; ++failures) {
+    again.clear();
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (results[i].code != ErrorCode::ok && results[i].retryable) again.push_back(i);
+    }
+    if (again.empty()) return;
+    // A clock that stands still must not make the deadline endless, so what was slept counts in any case.
+    const Millis passed = std::max(std::chrono::duration_cast<Millis>(clock.steady() - start), slept);
+    const Millis left = options_.deadline - passed;
+    if (left <= Millis::zero()) return;
+    const Millis pause = std::min(runtime::reconnect_delay(failures, options_.environment.random->next()) / 10, left);
+    std::this_thread::sleep_for(pause);
+    slept += std::max(pause, Millis(1));
+    if (left - pause <= Millis::zero()) return;
+
+    items_again.clear();
+    for (std::size_t i : again) items_again.push_back(items[i]);
+    results_again.assign(again.size(), {});
+    publish_once(items_again, left - pause, results_again);
+    for (std::size_t i = 0; i < again.size(); ++i) {
+      transport::Result& result = results[again[i]];
+      // After a time-out nobody knows whether the first try was stored; any other failure says so itself.
+      const bool unclear = result.ambiguous || result.code == ErrorCode::timeout;
+      result = std::move(results_again[i]);
+      result.ambiguous = result.ambiguous || unclear;
+    }
+  }
+}
+
+runtime::Publisher& BusState::publisher() {
+  std::call_once(publisher_once_, [this] {
+    publisher_ = std::make_shared<runtime::Publisher>(
+        runtime::PublisherLimits{options_.async_events, options_.async_bytes, options_.deadline},
+        [this](std::span<const transport::Outgoing> items, std::span<transport::Result> results) {
+          publish(items, results);
+        });
+    publisher_->start();
+  });
+  return *publisher_;
+}
+
+void BusState::tend(std::stop_token stop) {
+  std::uint32_t failures = 0;
+  std::string last_failure;
+  Millis pause{100};
+  for (;;) {
+    {
+      std::unique_lock lock(upkeep_mutex_);
+      upkeep_wake_.wait_for(lock, stop, pause, [] { return false; });
+    }
+    if (stop.stop_requested()) return;
+    try {
+      pause = std::clamp(transport_->tend(options_.retention, stop), Millis(10), Millis(60'000));
+      failures = 0;
+      last_failure.clear();
+    } catch (const std::exception& error) {
+      pause = runtime::reconnect_delay(++failures, options_.environment.random->next());
+      if (last_failure != error.what() && !stop.stop_requested()) {
+        last_failure = error.what();
+        log(LogLevel::warning, "upkeep failed and is tried again: " + last_failure);
+      }
+    }
+  }
+}
+
+}  // namespace tidings::detail

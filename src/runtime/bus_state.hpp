@@ -1,0 +1,65 @@
+// What the copies of a bus share: the connection, the deadline and retries of every publish, and upkeep.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+
+#include <tidings/bus.hpp>
+
+#include "runtime/publisher.hpp"
+
+namespace tidings::detail {
+
+/// One open connection. Members may be called from any thread.
+class BusState {
+ public:
+  BusState(std::shared_ptr<transport::Transport> transport, BusOptions options);
+  ~BusState();
+  BusState(const BusState&) = delete;
+  BusState& operator=(const BusState&) = delete;
+
+  [[nodiscard]] transport::Transport& transport() const noexcept { return *transport_; }
+  [[nodiscard]] const BusOptions& options() const noexcept { return options_; }
+  [[nodiscard]] Level level() const noexcept { return level_; }
+  /// The limit of one envelope: the options' or the engine's, whichever is lower.
+  [[nodiscard]] std::size_t largest_event() const noexcept { return largest_event_; }
+
+  /// Throws Error{closed} in a process that was forked off after the bus was opened.
+  void check_process() const;
+  /// Throws Error{invalid} when the bus has no source.
+  void check_source() const;
+  /// Stores all of `items` within the deadline, those that fail in passing again under the same id.
+  void publish(std::span<const transport::Outgoing> items, std::span<transport::Result> results);
+  /// The publishing thread, started at the first call.
+  [[nodiscard]] runtime::Publisher& publisher();
+  /// One line to the bus's log, control characters escaped.
+  void log(LogLevel level, std::string_view line) const;
+
+ private:
+  void tend(std::stop_token stop);
+  void publish_once(std::span<const transport::Outgoing> items, Millis within, std::span<transport::Result> results);
+
+  BusOptions options_;
+  std::shared_ptr<transport::Transport> transport_;
+  Level level_;
+  std::size_t largest_event_;
+  std::uint64_t generation_;  // Of the process that opened it.
+  std::once_flag publisher_once_;
+  std::shared_ptr<runtime::Publisher> publisher_;
+  std::mutex upkeep_mutex_;
+  std::condition_variable_any upkeep_wake_;
+  std::jthread upkeep_;
+};
+
+/// The weakest level that the engine offers and that meets `wanted`, or the engine's strongest without one. Throws
+/// Error{not_supported} when the engine has none.
+[[nodiscard]] Level choose_level(const transport::Capabilities& capabilities, std::optional<Level> wanted);
+
+}  // namespace tidings::detail

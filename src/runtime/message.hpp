@@ -1,0 +1,44 @@
+// From a typed value to what a transport stores.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <tidings/bus.hpp>
+
+namespace tidings::runtime {
+
+/// What a message takes over from the bus, or from the event that caused it. Borrowed.
+struct Inherited {
+  std::string_view source{};
+  std::string_view id{};           ///< Used when the options name none; empty: a fresh one.
+  std::string_view correlation{};  ///< The same.
+  std::string_view causation{};
+  std::string_view traceparent{};
+  std::string_view tracestate{};
+  std::size_t largest = 1U << 20;  ///< Bytes of one envelope.
+};
+
+/// Where the parts of one message stand in the arena that it was written into. Offsets, since an arena grows.
+struct Encoded {
+  std::string_view stream{};                                            ///< Interned: lives as long as the process.
+  std::string_view type{};                                              ///< Of the declaration, or interned.
+  std::size_t id = 0, correlation = 0, key = 0, envelope = 0, end = 0;  ///< Each part ends where the next one starts.
+};
+
+/// Writes one message behind what stands in `arena`. On failure the arena is as it was. Throws Error{invalid} for
+/// options that cannot be, Error{too_large} above `inherited.largest`.
+[[nodiscard]] Encoded append_message(std::string& arena, const detail::TypedData& data, const PublishOptions& options,
+                                     const Inherited& inherited, const Environment& environment);
+
+/// What a transport is given; borrows from the arena.
+[[nodiscard]] transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept;
+
+/// A correlation id for a request that begins here: `req_` + ULID.
+[[nodiscard]] std::string new_correlation_id(const Environment& environment);
+
+/// The stream of a declared type. The view lives as long as the process, so only for types that are written in code.
+[[nodiscard]] std::string_view stream_of(MessageKind kind, std::string_view type);
+
+}  // namespace tidings::runtime
