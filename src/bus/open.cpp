@@ -147,9 +147,14 @@ std::vector<std::pair<std::string, std::string>> library_versions() {
     return std::to_string(number / major_unit) + "." + std::to_string(number / minor_unit % (major_unit / minor_unit)) +
            "." + std::to_string(number % minor_unit);
   };
-  return {{"boost", dotted(BOOST_VERSION, 100000, 100)},        {"fmt", dotted(FMT_VERSION, 10000, 100)},
-          {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)}, {"simdjson", SIMDJSON_VERSION},
-          {"spdlog", dotted(SPDLOG_VERSION, 10000, 100)},       {"sqlite", sqlite3_libversion()}};
+  return {{"boost", dotted(BOOST_VERSION, 100000, 100)},
+          {"fmt", dotted(FMT_VERSION, 10000, 100)},
+          {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
+          {"simdjson", std::to_string(simdjson::SIMDJSON_VERSION_MAJOR) + "." +
+                           std::to_string(simdjson::SIMDJSON_VERSION_MINOR) + "." +
+                           std::to_string(simdjson::SIMDJSON_VERSION_REVISION)},
+          {"spdlog", dotted(SPDLOG_VERSION, 10000, 100)},
+          {"sqlite", sqlite3_libversion()}};
 }
 
 }  // namespace tidings
