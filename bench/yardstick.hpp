@@ -1,0 +1,72 @@
+// The yardsticks: what the machine can do without Tidings. Nothing of ours is used here, only SQLite, files and
+// futexes.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace yardstick {
+
+/// What is measured, and on what.
+struct Job {
+  std::string directory{};        ///< Where files are made; they are removed at the end.
+  std::uint64_t events = 100000;  ///< How many events in all.
+  std::size_t batch = 1000;       ///< Events of one transaction, or of one block that moves.
+  std::size_t size = 300;         ///< Bytes of one event.
+  bool sync = false;              ///< SQLite's FULL instead of NORMAL.
+  double rate = 1000;             ///< Wake-ups a second.
+};
+
+/// What came out.
+struct Outcome {
+  double seconds = 0;
+  std::vector<double> micros{};  ///< One sample each, where latency is what is measured.
+};
+
+using Now = std::chrono::steady_clock;
+
+/// Seconds since `start`.
+inline double seconds_since(Now::time_point start) { return std::chrono::duration<double>(Now::now() - start).count(); }
+
+/// The bytes of one block of `events` events, cut as Tidings cuts its blocks: at most 256 KiB each.
+std::vector<std::string> blocks_of(std::size_t events, std::size_t size);
+
+/// A SQLite handle that ends the program with a sentence when anything fails.
+class Database {
+ public:
+  Database(const std::string& path, bool sync);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+  void run(const char* sql);
+  sqlite3_stmt* prepare(const char* sql);
+  /// Steps a statement to its end, or to its next row; true for a row.
+  bool step(sqlite3_stmt* statement);
+  /// RESTART once the log is past 4 MB, as Tidings does.
+  void checkpoint_when_due();
+  sqlite3* raw() { return db_; }
+
+ private:
+  [[noreturn]] void fail(const char* what);
+  sqlite3* db_ = nullptr;
+  int wal_pages_ = 0;
+};
+
+/// Inserts pre-built blocks, one transaction a batch.
+Outcome insert_blocks(const Job& job);
+/// Appends the same bytes to a file, with one fdatasync a batch.
+Outcome append_file(const Job& job);
+/// Moves blocks from one process to another through one SQLite file.
+Outcome move_blocks(const Job& job);
+/// Wakes another process through a futex at a steady rate; the samples are the one-way times.
+Outcome wake_process(const Job& job);
+
+/// Ends the program with a sentence.
+[[noreturn]] void give_up(const std::string& why);
+
+}  // namespace yardstick

@@ -1,0 +1,74 @@
+// tidings_bench_yardsticks insert|append|move|wake [--events N] [--batch B] [--size BYTES] [--rate R] [--sync] [--dir
+// D]
+//
+// Prints one JSON object on one line, in the names of `tidings bench`.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+
+#include "yardstick.hpp"
+
+namespace {
+
+yardstick::Job parse(int argc, char** argv) {
+  yardstick::Job job;
+  std::string parent = std::filesystem::temp_directory_path();
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    if (name == "--sync") {
+      job.sync = true;
+      continue;
+    }
+    if (i + 1 == argc) yardstick::give_up("an option misses its value");
+    const char* value = argv[++i];
+    if (name == "--events") {
+      job.events = std::strtoull(value, nullptr, 10);
+    } else if (name == "--batch") {
+      job.batch = std::strtoull(value, nullptr, 10);
+    } else if (name == "--size") {
+      job.size = std::strtoull(value, nullptr, 10);
+    } else if (name == "--rate") {
+      job.rate = std::strtod(value, nullptr);
+    } else if (name == "--dir") {
+      parent = value;
+    } else {
+      yardstick::give_up("unknown option " + std::string(name));
+    }
+  }
+  if (job.events == 0 || job.batch == 0 || job.size == 0 || job.rate <= 0) yardstick::give_up("nothing to measure");
+  job.directory = parent + "/yardstick-XXXXXX";
+  if (mkdtemp(job.directory.data()) == nullptr) yardstick::give_up("cannot make a directory in " + parent);
+  return job;
+}
+
+double percentile(std::vector<double>& samples, double share) {
+  const auto at = std::min(samples.size() - 1, static_cast<std::size_t>(share * static_cast<double>(samples.size())));
+  std::nth_element(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(at), samples.end());
+  return samples[at];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view path = argc > 1 ? argv[1] : "";
+  yardstick::Outcome (*run)(const yardstick::Job&) = nullptr;
+  if (path == "insert") run = yardstick::insert_blocks;
+  if (path == "append") run = yardstick::append_file;
+  if (path == "move") run = yardstick::move_blocks;
+  if (path == "wake") run = yardstick::wake_process;
+  if (run == nullptr) yardstick::give_up("say insert, append, move or wake");
+  const yardstick::Job job = parse(argc, argv);
+  yardstick::Outcome outcome = run(job);
+  std::filesystem::remove_all(job.directory);
+  std::printf(R"({"path":"%s","events":%llu,"batch":%zu,"size_bytes":%zu,"seconds":%.6f,"events_per_second":%.0f)",
+              argv[1], static_cast<unsigned long long>(job.events), job.batch, job.size, outcome.seconds,
+              static_cast<double>(job.events) / outcome.seconds);
+  if (!outcome.micros.empty()) {
+    std::printf(R"(,"p50_us":%.1f,"p99_us":%.1f,"p999_us":%.1f)", percentile(outcome.micros, 0.5),
+                percentile(outcome.micros, 0.99), percentile(outcome.micros, 0.999));
+  }
+  std::puts("}");
+  return 0;
+}
