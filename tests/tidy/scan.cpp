@@ -159,6 +159,7 @@ class Structure {
       line_ = i + 1;
       for (char c : source_.lines[i].code) take(c);
       take(' ');
+      end_macro();
     }
   }
 
@@ -188,6 +189,12 @@ class Structure {
     } else {
       append(c);
     }
+  }
+
+  /// A macro call on lines of its own needs no semicolon: `TIDINGS_EVENT(…)` ends with its line.
+  void end_macro() {
+    static const std::regex macro(R"(^[A-Z][A-Z0-9_]*\(.*\) ?$)");
+    if (outside_functions() && parentheses_ == 0 && std::regex_match(text_, macro)) text_.clear();
   }
 
   void append(char c) {
