@@ -9,9 +9,10 @@
 //
 // Each macro stands at namespace scope, in the namespace of the type, after it. Member names are the wire's names.
 // A member that the macro forgets is a compile error, as is a member of a type that has no JSON form. Members may be
-// bool, the integer types, float and double, std::string, Json (any value, as text), described enums and structs, and of these
-// std::optional (absent or null: empty), std::vector, std::map<std::string, …> and std::variant (the first alternative that
-// accepts the value, in their order). Types must be aggregates without base classes, of at most 52 members.
+// bool, the integer types, float and double, std::string, Json (any value, as text), described enums and structs, and
+// of these std::optional (absent or null: empty), std::vector, std::map<std::string, …> and std::variant (the first
+// alternative that accepts the value, in their order). Types must be aggregates without base classes, of at most 52
+// members.
 //
 // Reading is tolerant: unknown members are skipped, a missing optional is empty, a missing member of any other type is
 // an error with its path (`/data/items/0/sku: expected string, got number`).
@@ -55,23 +56,39 @@ consteval bool is_type_name(std::string_view text) {
   return !expect;
 }
 
+/// Versions are numbers joined by dots.
+consteval bool is_version(std::string_view text) {
+  bool expect = true;
+  for (char c : text) {
+    if (c == '.' ? expect : c < '0' || c > '9') return false;
+    expect = c == '.';
+  }
+  return !expect;
+}
+
 template <class T>
 concept DescribedMessage = requires(const T* p) {
   { tidings_message(p) } -> std::same_as<MessageInfo>;
 };
 template <class T>
-concept DescribedStruct = requires(const T* p) { tidings_described(p); };
+concept DescribedStruct = requires(const T* p) {
+  tidings_described(p);
+};
 template <class T>
-concept DescribedEnum = std::is_enum_v<T> && requires(const T* p) { tidings_enum(p); };
+concept DescribedEnum = std::is_enum_v<T> && requires(const T* p) {
+  tidings_enum(p);
+};
 }  // namespace detail
 
 /// A type declared with TIDINGS_EVENT.
 template <class T>
-concept EventType = detail::DescribedMessage<T> && (tidings_message(static_cast<const T*>(nullptr)).kind == MessageKind::event);
+concept EventType = detail::DescribedMessage<T> &&
+    (tidings_message(static_cast<const T*>(nullptr)).kind == MessageKind::event);
 
 /// A type declared with TIDINGS_COMMAND.
 template <class T>
-concept CommandType = detail::DescribedMessage<T> && (tidings_message(static_cast<const T*>(nullptr)).kind == MessageKind::command);
+concept CommandType = detail::DescribedMessage<T> &&
+    (tidings_message(static_cast<const T*>(nullptr)).kind == MessageKind::command);
 
 /// Either of the two.
 template <class T>

@@ -48,6 +48,9 @@ class Fields {
   Fields& set(std::string_view name, Json value);
   /// Sets `name` to a JSON string.
   Fields& set_string(std::string_view name, std::string_view value) { return set(name, Json::string(value)); }
+  /// Adds `name` at the end without looking whether it is there already: for readers of text whose keys are known to
+  /// be distinct.
+  Fields& append(std::string_view name, Json value);
   /// Removes `name` if it is there.
   void erase(std::string_view name);
   [[nodiscard]] bool empty() const noexcept { return members_.empty(); }

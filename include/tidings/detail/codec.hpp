@@ -1,0 +1,55 @@
+// What decode(), encode(), read_json() and write_json() do for a type. Not for applications.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <tidings/detail/codec_read.hpp>
+#include <tidings/detail/codec_write.hpp>
+#include <tidings/event.hpp>
+
+namespace tidings {
+
+template <class T>
+DomainEvent<T> decode_padded(std::string_view text) {
+  DomainEvent<T> event;
+  detail::read_envelope(text,
+                        {&event.id, &event.type, &event.version, &event.timestamp, &event.source, &event.correlationId,
+                         &event.metadata, &event.extra, &detail::read_into<T>, &event.data});
+  return event;
+}
+
+template <class T>
+DomainEvent<T> decode(std::string_view text) {
+  return decode_padded<T>(std::string_view(detail::padded_copy(text)).substr(0, text.size()));
+}
+
+template <class T>
+void encode_to(std::string& out, const DomainEvent<T>& event) {
+  detail::write_envelope(
+      out, {event.id, event.type, event.version, event.timestamp, event.source, event.correlationId, &event.metadata,
+            &event.extra, [](std::string& to, const void* data) { write_json(to, *static_cast<const T*>(data)); },
+            &event.data});
+}
+
+template <class T>
+std::string encode(const DomainEvent<T>& event) {
+  std::string out;
+  encode_to(out, event);
+  return out;
+}
+
+template <class T>
+void write_json(std::string& out, const T& value) {
+  detail::write_value(out, value, detail::data_depth);
+}
+
+template <class T>
+T read_json(std::string_view text) {
+  T value{};
+  const std::string padded = detail::padded_copy(text);
+  detail::read_document(std::string_view(padded).substr(0, text.size()), &detail::read_into<T>, &value);
+  return value;
+}
+
+}  // namespace tidings

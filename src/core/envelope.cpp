@@ -1,0 +1,101 @@
+#include "core/envelope.hpp"
+
+#include <array>
+#include <utility>
+
+#include <tidings/detail/json_reader.hpp>
+#include <tidings/detail/json_writer.hpp>
+#include <tidings/error.hpp>
+
+namespace tidings::core {
+namespace {
+
+constexpr std::array<std::string_view, 4> own_metadata{"causationId", "traceparent", "tracestate", "partitionKey"};
+
+void append_string_member(std::string& out, std::string_view name, std::string_view value) {
+  if (value.empty()) return;
+  detail::write_key(out, name);
+  append_json_string(out, value);
+}
+
+void append_metadata(std::string& out, const EnvelopeView& view) {
+  const bool has_fields = view.metadata != nullptr && !view.metadata->empty();
+  if (!has_fields && view.causation_id.empty() && view.traceparent.empty() && view.tracestate.empty() &&
+      view.key.empty()) {
+    return;
+  }
+  out += R"(,"metadata":{)";
+  append_string_member(out, own_metadata[0], view.causation_id);
+  append_string_member(out, own_metadata[1], view.traceparent);
+  append_string_member(out, own_metadata[2], view.tracestate);
+  append_string_member(out, own_metadata[3], view.key);
+  if (has_fields) {
+    for (std::string_view name : own_metadata) {
+      if (view.metadata->find(name) == nullptr) continue;
+      throw Error(ErrorCode::invalid, "metadata may not set \"" + std::string(name) +
+                                          "\", which Tidings writes itself; use the publish option of that meaning");
+    }
+    for (const auto& [name, value] : *view.metadata) {
+      detail::write_key(out, name);
+      detail::write_raw(out, value.text(), detail::data_depth + 1);
+    }
+  }
+  out += '}';
+}
+
+void append_parts(std::string& out, const EnvelopeView& view) {
+  out += R"({"id":)";
+  append_json_string(out, view.id);
+  out += R"(,"type":)";
+  append_json_string(out, view.type);
+  out += R"(,"version":)";
+  append_json_string(out, view.version);
+  out += R"(,"timestamp":")";
+  append_time(out, view.timestamp);
+  out += R"(","source":)";
+  append_json_string(out, view.source);
+  out += R"(,"correlationId":)";
+  append_json_string(out, view.correlation_id);
+  out += R"(,"data":)";
+  view.write_data(out, view.data);
+  append_metadata(out, view);
+  out += '}';
+}
+
+}  // namespace
+
+void append_envelope(std::string& out, const EnvelopeView& view) {
+  const std::size_t before = out.size();
+  try {
+    append_parts(out, view);
+  } catch (...) {
+    out.resize(before);
+    throw;
+  }
+}
+
+CheckedEnvelope check_partial_envelope(std::string_view text, const JsonLimits& limits) {
+  validate_json(text, limits);
+  CheckedEnvelope checked;
+  Event& event = checked.event;
+  // The bits of the reader's members, in its order, and what they are called here.
+  constexpr std::uint32_t optional = 1U << 0 | 1U << 2 | 1U << 3 | 1U << 4 | 1U << 5;
+  constexpr std::array<std::pair<unsigned, EnvelopePart>, 5> parts{
+      {{0, part_id}, {2, part_version}, {3, part_timestamp}, {4, part_source}, {5, part_correlation_id}}};
+  std::uint32_t seen = 0;
+  const std::string padded = detail::padded_copy(text);
+  detail::read_envelope(std::string_view(padded).substr(0, text.size()),
+                        {&event.id, &event.type, &event.version, &event.timestamp, &event.source, &event.correlationId,
+                         &event.metadata, &event.extra, &detail::read_into<Json>, &event.data, optional, &seen});
+  for (const auto& [bit, part] : parts) {
+    if ((seen >> bit & 1U) == 0) checked.missing |= part;
+  }
+  return checked;
+}
+
+Event check_envelope(std::string_view text, const JsonLimits& limits) {
+  validate_json(text, limits);
+  return decode<Json>(text);
+}
+
+}  // namespace tidings::core
