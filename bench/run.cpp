@@ -1,0 +1,314 @@
+// tidings_bench_run PROGRAMS DIRECTORY [ROUNDS]
+//
+// Runs every figure in turn, each next to its yardstick, as often as there are rounds, and prints a table. PROGRAMS is
+// where `tidings` and the yardsticks were built; measured files and `bench.json` go below DIRECTORY. The exit code says
+// whether everything ran, not whether targets were met: a busy machine misses them.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <string>
+#include <tidings/event.hpp>
+#include <vector>
+
+namespace bench_run {
+
+/// What the programs print; what a program does not know is absent.
+struct Line {
+  double events_per_second = 0;
+  double seconds = 0;
+  std::optional<double> p50_us{};
+  std::optional<double> p99_us{};
+  std::optional<std::uint64_t> lost{};
+};
+TIDINGS_STRUCT(Line, events_per_second, seconds, p50_us, p99_us, lost)
+
+/// One row of the result, as bench.json holds it.
+struct Row {
+  std::string figure{};
+  double ours = 0;
+  std::optional<double> yardstick{};
+  std::optional<double> ratio{};
+  std::string unit{};
+  std::string target{};
+  bool met = false;
+  std::string beside{};
+};
+TIDINGS_STRUCT(Row, figure, ours, yardstick, ratio, unit, target, met, beside)
+
+}  // namespace bench_run
+
+namespace {
+
+using bench_run::Line;
+using bench_run::Row;
+
+struct Ran {
+  Line line{};
+  double peak_mib = 0;
+};
+
+/// Runs one program to its end; throws when it fails or lost events.
+Ran run(const std::vector<std::string>& command) {
+  std::vector<char*> argv;
+  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  int pipe[2];
+  if (::pipe2(pipe, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(pipe[1], STDOUT_FILENO);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+  ::close(pipe[1]);
+  std::string output;
+  char buffer[4096];
+  for (ssize_t got = 0; (got = ::read(pipe[0], buffer, sizeof buffer)) > 0;) {
+    output.append(buffer, static_cast<std::size_t>(got));
+  }
+  ::close(pipe[0]);
+  int status = 0;
+  rusage usage{};
+  ::wait4(child, &status, 0, &usage);
+  std::string words;
+  for (const std::string& word : command) words += word + ' ';
+  if (status != 0) throw std::runtime_error("failed: " + words);
+  Ran ran{.line = tidings::read_json<Line>(output), .peak_mib = static_cast<double>(usage.ru_maxrss) / 1024};
+  if (ran.line.lost.value_or(0) > 0) throw std::runtime_error("lost events: " + words);
+  return ran;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
+/// The programs and files of one run.
+class Bench {
+ public:
+  Bench(std::string programs, std::string directory)
+      : programs_(std::move(programs)), directory_(std::move(directory)) {}
+
+  Ran ours(const std::string& path, const std::string& url, std::vector<std::string> more) const {
+    std::vector<std::string> command{programs_ + "/tidings", "bench", path, "--url", url};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(command);
+  }
+  Line yardstick(std::vector<std::string> words) const {
+    words.insert(words.begin(), programs_ + "/tidings_bench_yardsticks");
+    words.insert(words.end(), {"--dir", directory_});
+    return run(words).line;
+  }
+  Line library(std::vector<std::string> words) const {
+    words.insert(words.begin(), programs_ + "/tidings_bench_library");
+    return run(words).line;
+  }
+  /// The URL of a file; a fresh one when asked for.
+  std::string file(const std::string& name, const std::string& level, bool fresh) const {
+    const std::string path = directory_ + "/" + name + ".db";
+    if (fresh) {
+      for (const char* suffix : {"", "-wal", "-shm", "-tidings"}) std::filesystem::remove(path + suffix);
+    }
+    return "sqlite:" + path + "?durability=" + level;
+  }
+
+ private:
+  std::string programs_, directory_;
+};
+
+/// What one round of one figure measured.
+struct Sample {
+  double ours = 0, yardstick = 0, beside = 0;
+};
+
+/// One figure: how to measure it once, and what it is held to.
+struct Figure {
+  std::string name, unit, beside;
+  std::optional<double> least_ratio, most;  ///< The target: at least this share of the yardstick, or at most this.
+  std::function<Sample(const Bench&)> measure;
+};
+
+Figure publish_figure(const std::string& level) {
+  return {.name = "publish from structs, 1000 a batch, `" + level + "`",
+          .unit = "events/s",
+          .beside = "disk's own append + fdatasync, events/s",
+          .least_ratio = 0.9,
+          .most = {},
+          .measure = [level](const Bench& bench) {
+            std::vector<std::string> insert{"insert", "--events", "500000", "--batch", "1000"};
+            if (level == "disk") insert.emplace_back("--sync");
+            const Line yardstick = bench.yardstick(insert);
+            const Ran ours =
+                bench.ours("publish", bench.file("publish", level, true), {"--events", "500000", "--batch", "1000"});
+            const Line append = bench.yardstick({"append", "--events", "500000", "--batch", "1000"});
+            return Sample{ours.line.events_per_second, yardstick.events_per_second, append.events_per_second};
+          }};
+}
+
+Sample consume(const Bench& bench) {
+  const Line decoding = bench.library({"decode", "--events", "500000"});
+  const Ran ours = bench.ours("consume", bench.file("stored", "process", false), {"--events", "500000"});
+  return {ours.line.events_per_second, decoding.events_per_second, 0};
+}
+
+Sample end_to_end(const Bench& bench) {
+  const Line mover = bench.yardstick({"move", "--events", "500000", "--batch", "500"});
+  const Ran ours = bench.ours("e2e", bench.file("e2e", "process", true), {"--events", "500000", "--batch", "500"});
+  return {ours.line.events_per_second, mover.events_per_second, 0};
+}
+
+Sample awaited(const Bench& bench) {
+  const Ran one = bench.ours("publish", bench.file("awaited", "disk", true), {"--events", "4000", "--batch", "1"});
+  const Ran many = bench.ours("publish", bench.file("awaited", "disk", true),
+                              {"--events", "32000", "--batch", "1", "--producers", "16"});
+  return {many.line.events_per_second, one.line.events_per_second, 0};
+}
+
+Figure latency_figure(const std::string& name, std::optional<double> Line::*percentile, double most) {
+  return {.name = name,
+          .unit = "us",
+          .beside = {},
+          .least_ratio = {},
+          .most = most,
+          .measure = [percentile](const Bench& bench) {
+            const Line wake = bench.yardstick({"wake", "--events", "2000", "--rate", "1000"});
+            const Ran ours =
+                bench.ours("latency", bench.file("latency", "process", true), {"--events", "3000", "--rate", "1000"});
+            return Sample{(ours.line.*percentile).value_or(0), (wake.*percentile).value_or(0), 0};
+          }};
+}
+
+Sample memory(const Bench& bench) {
+  const Ran ours = bench.ours("consume", bench.file("million", "process", false), {"--events", "1000000"});
+  return {ours.peak_mib, 0, 0};
+}
+
+Sample reopen(const Bench& bench) {
+  return {bench.library({"reopen", bench.file("million", "process", false)}).seconds * 1e3, 0, 0};
+}
+
+std::vector<Figure> figures() {
+  return {publish_figure("process"),
+          publish_figure("disk"),
+          {.name = "consume + decode + settle, one thread (beside decoding alone)",
+           .unit = "events/s",
+           .beside = {},
+           .least_ratio = 0.6,
+           .most = {},
+           .measure = consume},
+          {.name = "end to end, two processes, 500 a batch, `process`",
+           .unit = "events/s",
+           .beside = {},
+           .least_ratio = 0.7,
+           .most = {},
+           .measure = end_to_end},
+          {.name = "awaited publishes at `disk`: 16 threads (beside one)",
+           .unit = "events/s",
+           .beside = {},
+           .least_ratio = 5,
+           .most = {},
+           .measure = awaited},
+          latency_figure("latency at 1000 events/s, p50 (beside a futex)", &Line::p50_us, 180),
+          latency_figure("latency at 1000 events/s, p99 (beside a futex)", &Line::p99_us, 5000),
+          {.name = "consumer's peak memory, 1 M behind",
+           .unit = "MiB",
+           .beside = {},
+           .least_ratio = {},
+           .most = 64,
+           .measure = memory},
+          {.name = "reopening a file of 1 M events",
+           .unit = "ms",
+           .beside = {},
+           .least_ratio = {},
+           .most = 250,
+           .measure = reopen}};
+}
+
+std::string number(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, value >= 100 ? "%.0f" : "%.2f", value);
+  return text;
+}
+
+Row summarize(const Figure& figure, const std::vector<Sample>& samples) {
+  std::vector<double> ours, yardstick, ratios, beside;
+  for (const Sample& sample : samples) {
+    ours.push_back(sample.ours);
+    yardstick.push_back(sample.yardstick);
+    beside.push_back(sample.beside);
+    if (sample.yardstick > 0) ratios.push_back(sample.ours / sample.yardstick);
+  }
+  Row row{.figure = figure.name, .ours = median(ours), .unit = figure.unit};
+  if (!ratios.empty()) {
+    row.yardstick = median(yardstick);
+    row.ratio = median(ratios);
+  }
+  if (figure.least_ratio) {
+    row.target = "ratio >= " + number(*figure.least_ratio);
+    row.met = row.ratio.value_or(0) >= *figure.least_ratio;
+  } else {
+    row.target = "<= " + number(*figure.most) + " " + figure.unit;
+    row.met = row.ours <= *figure.most;
+  }
+  if (!figure.beside.empty()) row.beside = figure.beside + ": " + number(median(beside));
+  return row;
+}
+
+void print(const std::vector<Row>& rows) {
+  std::printf("%-63s %12s %12s %7s  %-16s\n", "figure", "ours", "yardstick", "ratio", "target");
+  for (const Row& row : rows) {
+    std::printf("%-63s %12s %12s %7s  %-16s %s\n", row.figure.c_str(), number(row.ours).c_str(),
+                row.yardstick ? number(*row.yardstick).c_str() : "-", row.ratio ? number(*row.ratio).c_str() : "-",
+                row.target.c_str(), row.met ? "ok" : "MISS");
+    if (!row.beside.empty()) std::printf("    %s\n", row.beside.c_str());
+  }
+  std::puts("Medians; a ratio is the median of the ratios of the rounds, each measured side by side.");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    std::fputs("tidings_bench_run PROGRAMS DIRECTORY [ROUNDS]\n", stderr);
+    return 2;
+  }
+  const int rounds = argc > 3 ? std::max(1, std::atoi(argv[3])) : 5;
+  std::string directory = std::string(argv[2]) + "/bench-XXXXXX";
+  if (::mkdtemp(directory.data()) == nullptr) {
+    std::fprintf(stderr, "tidings_bench_run: cannot make a directory in %s\n", argv[2]);
+    return 1;
+  }
+  int code = 0;
+  try {
+    const Bench bench(argv[1], directory);
+    // Stored events are published before anything is measured, so that consumers are measured alone.
+    bench.ours("consume", bench.file("stored", "process", false), {"--events", "500000", "--batch", "1000"});
+    bench.ours("consume", bench.file("million", "process", false), {"--events", "1000000", "--batch", "1000"});
+    const std::vector<Figure> all = figures();
+    std::vector<std::vector<Sample>> samples(all.size());
+    for (int round = 0; round < rounds; ++round) {
+      for (std::size_t i = 0; i < all.size(); ++i) samples[i].push_back(all[i].measure(bench));
+      std::fprintf(stderr, "round %d of %d\n", round + 1, rounds);
+    }
+    std::vector<Row> rows;
+    for (std::size_t i = 0; i < all.size(); ++i) rows.push_back(summarize(all[i], samples[i]));
+    print(rows);
+    std::string json;
+    tidings::write_json(json, rows);
+    std::ofstream(std::string(argv[2]) + "/bench.json") << json << '\n';
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "tidings_bench_run: %s\n", error.what());
+    code = 1;
+  }
+  std::filesystem::remove_all(directory);
+  return code;
+}
