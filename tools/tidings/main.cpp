@@ -1,0 +1,46 @@
+#include <csignal>
+#include <exception>
+#include <tidings/error.hpp>
+
+#include "arguments.hpp"
+#include "failure.hpp"
+#include "output.hpp"
+
+namespace {
+
+using namespace tidings::cli;
+
+int exit_code(tidings::ErrorCode code) {
+  switch (code) {
+    case tidings::ErrorCode::unauthorized:
+      return exit_unauthorized;
+    case tidings::ErrorCode::unavailable:
+    case tidings::ErrorCode::timeout:
+      return exit_unreachable;
+    default:
+      return exit_failed;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // A closed pipe is an error of the write that meets it, so that what was not written is not settled.
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    const int code = run_program(argc, argv);
+    standard_output().flush();
+    return code;
+  } catch (const OutputClosed&) {
+    return exit_ok;
+  } catch (const UsageError& error) {
+    complain(error.what());
+    return exit_usage;
+  } catch (const tidings::Error& error) {
+    complain(error.what());
+    return exit_code(error.code());
+  } catch (const std::exception& error) {
+    complain(error.what());
+    return exit_failed;
+  }
+}
