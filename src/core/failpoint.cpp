@@ -12,6 +12,10 @@ namespace {
 // One line each, by transport and in the order of an event's way. A name that is not here never fires.
 constexpr std::string_view failpoints[] = {
     "core.selftest",
+    "runtime.before_handler",
+    "runtime.after_handler",
+    "runtime.before_settle",
+    "runtime.after_settle",
 };
 
 struct Wanted {

@@ -1,0 +1,107 @@
+#include "runtime/lanes.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace tidings::runtime {
+
+Lanes::Lanes(const HandlerTable& handlers, unsigned concurrency) : lanes_(handlers.size()) {
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    const Handler& handler = handlers.at(i);
+    lanes_[i].batch = handler.batch ? handler.batch_size : 1;
+    lanes_[i].wait = handler.batch_wait;
+    lanes_[i].limit = handler.options.concurrency == 0 ? concurrency : handler.options.concurrency;
+  }
+}
+
+void Lanes::push(std::size_t lane, transport::Delivery delivery, Steady now) {
+  Lane& target = lanes_[lane];
+  if (target.head > 0 && target.items.size() == target.items.capacity()) {
+    target.items.erase(target.items.begin(), target.items.begin() + static_cast<std::ptrdiff_t>(target.head));
+    target.head = 0;
+  }
+  target.items.push_back({std::move(delivery), arrived_++, now});
+  ++size_;
+}
+
+std::optional<std::size_t> Lanes::next(Steady now, bool hurry) const noexcept {
+  if (size_ == 0 || alone_running_) return std::nullopt;
+  std::optional<std::size_t> best;
+  std::uint64_t oldest = 0;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    const Lane& lane = lanes_[i];
+    if (lane.size() == 0 || lane.running >= lane.limit || !lane.ready(now, hurry)) continue;
+    const Item& front = lane.items[lane.head];
+    if (best && front.number >= oldest) continue;
+    best = i;
+    oldest = front.number;
+  }
+  // What killed a process before must not take others with it.
+  if (best && running_ > 0 && lanes_[*best].items[lanes_[*best].head].delivery.alone) return std::nullopt;
+  return best;
+}
+
+void Lanes::take(std::size_t index, std::size_t most, std::vector<transport::Delivery>& out) {
+  Lane& lane = lanes_[index];
+  const std::size_t wanted = std::min({lane.size(), lane.batch, std::max<std::size_t>(most, 1)});
+  for (std::size_t taken = 0; taken < wanted; ++taken) {
+    Item& item = lane.items[lane.head];
+    if (item.delivery.alone) {
+      if (taken > 0) break;
+      alone_running_ = true;
+    }
+    out.push_back(std::move(item.delivery));
+    ++lane.head;
+    --size_;
+    if (alone_running_) break;
+  }
+  if (lane.head == lane.items.size()) {
+    lane.items.clear();
+    lane.head = 0;
+  }
+  ++lane.running;
+  ++running_;
+}
+
+void Lanes::finished(std::size_t lane) noexcept {
+  --lanes_[lane].running;
+  if (--running_ == 0) alone_running_ = false;
+}
+
+std::optional<Steady> Lanes::ready_at() const noexcept {
+  std::optional<Steady> first;
+  for (const Lane& lane : lanes_) {
+    if (lane.batch == 1 || lane.size() == 0 || lane.running >= lane.limit) continue;
+    const Steady ready = lane.items[lane.head].since + lane.wait;
+    if (!first || ready < *first) first = ready;
+  }
+  return first;
+}
+
+void Lanes::clear(std::vector<transport::Delivery>& out) {
+  std::vector<Item> items;
+  items.reserve(size_);
+  for (Lane& lane : lanes_) {
+    for (std::size_t i = lane.head; i < lane.items.size(); ++i) items.push_back(std::move(lane.items[i]));
+    lane.items.clear();
+    lane.head = 0;
+  }
+  std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.number < b.number; });
+  for (Item& item : items) out.push_back(std::move(item.delivery));
+  size_ = 0;
+}
+
+std::size_t Lanes::drop(std::span<const transport::AckToken> lost) {
+  std::size_t dropped = 0;
+  for (Lane& lane : lanes_) {
+    const auto gone = std::remove_if(
+        lane.items.begin() + static_cast<std::ptrdiff_t>(lane.head), lane.items.end(),
+        [&](const Item& item) { return std::find(lost.begin(), lost.end(), item.delivery.token) != lost.end(); });
+    dropped += static_cast<std::size_t>(lane.items.end() - gone);
+    lane.items.erase(gone, lane.items.end());
+  }
+  size_ -= dropped;
+  return dropped;
+}
+
+}  // namespace tidings::runtime

@@ -1,0 +1,186 @@
+#include "runtime/pool.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+namespace tidings::runtime {
+
+Pool::Pool(std::shared_ptr<detail::ServiceState> service)
+    : service_(std::move(service)),
+      options_(service_->options),
+      clock_(*service_->environment().clock),
+      concurrency_(std::max(service_->options.concurrency, 1U)),
+      most_abandoned_(std::max(4U, concurrency_)),
+      mutex_(service_->mutex),
+      lanes_(service_->handlers, concurrency_) {}
+
+void Pool::log(LogLevel level, const std::string& line) const {
+  service_->bus->log(level, "service " + service_->name + ": " + line);
+}
+
+void Pool::run(const std::shared_ptr<detail::ServiceState>& service, std::stop_token stop) {
+  service->bus->check_process();
+  if (service->started.exchange(true)) {
+    throw Error(ErrorCode::conflict,
+                "the service " + service->name + " was run before; make another Service to run it again");
+  }
+  const auto pool = std::make_shared<Pool>(service);
+  {
+    const Lock lock(service->mutex);
+    service->pool = pool;
+  }
+  pool->run_here(std::move(stop));
+  if (pool->fatal_) std::rethrow_exception(pool->fatal_);
+}
+
+void Pool::stop_and_wait() {
+  Lock lock(mutex_);
+  draining_ = true;
+  run_wake_.notify_all();
+  run_wake_.wait(lock, [this] { return finished_; });
+}
+
+void Pool::announce(const transport::Interest& interest) const {
+  std::string streams;
+  for (const std::string& stream : interest.streams) streams += (streams.empty() ? "" : ", ") + stream;
+  log(LogLevel::info, "reads " + streams);
+  if (interest.start.kind != Start::Kind::beginning) return;
+  for (const std::string& stream : interest.streams) {
+    try {
+      const std::string_view group = group_of(stream, interest.service);
+      for (const transport::StreamInfo& info : service_->bus->transport().describe(stream)) {
+        const bool known = std::any_of(info.groups.begin(), info.groups.end(),
+                                       [&](const transport::GroupInfo& each) { return each.group == group; });
+        if (known || info.length == 0) continue;
+        log(LogLevel::warning, "is new on " + stream + " and starts at its beginning: " + std::to_string(info.length) +
+                                   " events of its history come first; ServiceOptions::start says otherwise");
+      }
+    } catch (const Error&) {
+      // Only a courtesy; what is really wrong shows when the streams are joined.
+    }
+  }
+}
+
+bool Pool::subscribe(std::stop_token stop) {
+  const transport::Interest interest = service_->interest();
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  for (std::uint32_t failures = 1; !stop.stop_requested(); ++failures) {
+    try {
+      announce(interest);
+      auto subscription = service_->bus->transport().subscribe(interest);
+      const Lock lock(mutex_);
+      subscription_ = std::move(subscription);
+      return true;
+    } catch (const Error& error) {
+      if (!error.retryable()) throw;
+      const Millis pause = reconnect_delay(failures, service_->environment().random->next());
+      log(LogLevel::warning,
+          "cannot join its streams yet, trying again in " + format_duration(pause) + ": " + error.what());
+      Lock lock(mutex);
+      wake.wait_for(lock, stop, pause, [] { return false; });
+    }
+  }
+  return false;
+}
+
+void Pool::start_worker() {
+  auto worker = std::make_shared<Worker>(*service_);
+  workers_.push_back(worker);
+  // The thread owns the pool and its worker: a handler that never returns may outlive the run.
+  worker->thread = std::thread([self = shared_from_this(), worker] { self->work(worker); });
+}
+
+void Pool::run_here(std::stop_token stop) {
+  struct Finish {
+    Pool& pool;
+    ~Finish() {
+      const Lock lock(pool.mutex_);
+      pool.finished_ = true;
+      pool.run_wake_.notify_all();
+    }
+  } const finish{*this};
+  if (!subscribe(stop)) return;
+  Lock lock(mutex_);
+  renewed_ = active_ = now();
+  for (unsigned i = 0; i <= concurrency_; ++i) start_worker();
+  std::thread settler([this] { settle_loop(); });
+  std::thread keeper([this] { keep(); });
+  lock.unlock();
+  {
+    const std::stop_callback on_stop(stop, [this] {
+      const Lock held(mutex_);
+      draining_ = true;
+      run_wake_.notify_all();
+    });
+    lock.lock();
+    run_wake_.wait(lock, [this] { return draining_; });
+    lock.unlock();
+  }
+  fetch_stop_.request_stop();
+  lock.lock();
+  drain(lock);
+  settler_stops_ = true;
+  settle_wake_.notify_all();
+  lock.unlock();
+  settler.join();
+  lock.lock();
+  keeper_stops_ = ended_ = true;
+  keep_wake_.notify_all();
+  work_wake_.notify_all();
+  const std::vector<std::shared_ptr<Worker>> workers = workers_;
+  lock.unlock();
+  keeper.join();
+  for (const auto& worker : workers) {
+    if (worker->thread.joinable()) worker->thread.join();
+  }
+  subscription_.reset();
+}
+
+bool Pool::wait_until(Lock& lock, Steady until, bool (Pool::*done)() const noexcept) {
+  while (!(this->*done)()) {
+    const Steady left = until - now();
+    if (left <= Steady::zero()) return false;
+    // In slices, so that a clock which a test moves is looked at again.
+    run_wake_.wait_for(lock, std::min<Steady>(left, std::chrono::milliseconds(100)));
+  }
+  return true;
+}
+
+void Pool::drain(Lock& lock) {
+  const Steady until = now() + options_.drain;
+  work_wake_.notify_all();
+  while (!lead_is_over()) run_wake_.wait_for(lock, std::chrono::milliseconds(100));
+  release_waiting();
+  if (!wait_until(lock, until, &Pool::nothing_runs)) give_up_running(lock);
+  // Time to tell the engine, even where the handlers took all of it.
+  settle_until_ = std::max(until, now() + std::chrono::seconds(2));
+}
+
+void Pool::release_waiting() {
+  std::vector<transport::Delivery> waiting;
+  lanes_.clear(waiting);
+  for (const transport::Delivery& delivery : waiting) {
+    outcomes_.push_back(make_outcome(*service_, delivery, nullptr, Ending::released, {}, {}));
+  }
+  if (!waiting.empty()) wake_settler();
+}
+
+void Pool::give_up_running(Lock& lock) {
+  cancel_running(lock);
+  wait_until(lock, now() + std::min<Steady>(std::chrono::seconds(1), options_.drain + Millis(100)),
+             &Pool::nothing_runs);
+  for (const auto& worker : workers_) {
+    if (!worker->busy) continue;
+    log(LogLevel::error, "a handler of " + service_->handlers.at(worker->lane).type +
+                             " still runs at the end of the drain time and is left behind; its event is given back");
+    worker->busy = false;
+    worker->abandoned = true;
+    worker->thread.detach();
+    ++abandoned_;
+    --service_->stats.running;
+    lanes_.finished(worker->lane);
+  }
+}
+
+}  // namespace tidings::runtime

@@ -1,0 +1,277 @@
+#include <algorithm>
+#include <chrono>
+
+#include "runtime/pool.hpp"
+
+namespace tidings::runtime {
+namespace {
+
+using Kind = transport::Settlement::Kind;
+
+/// So many outcomes are worth a call of their own; fewer wait a moment for company while handlers run.
+constexpr std::size_t enough_to_settle = 256;
+constexpr std::chrono::microseconds linger{500};
+
+void count(const Outcome& outcome, ServiceStats& stats) noexcept {
+  switch (outcome.kind) {
+    case Kind::done:
+      ++stats.handled;
+      break;
+    case Kind::ignored:
+      ++stats.ignored;
+      break;
+    case Kind::release:
+      ++stats.released;
+      break;
+    case Kind::again:
+      ++stats.failed;
+      break;
+    case Kind::dead:
+      ++stats.dead;
+      if (outcome.counted) ++stats.failed;
+      break;
+  }
+}
+
+}  // namespace
+
+void Pool::wake_settler() {
+  if (outcomes_.empty()) return;
+  if (settler_sleeps_) {
+    settler_sleeps_ = false;
+    settle_wake_.notify_one();
+  } else if (settler_lingers_ && (outcomes_.size() >= enough_to_settle || quiet() || draining_)) {
+    settler_lingers_ = false;
+    settle_wake_.notify_one();
+  }
+}
+
+void Pool::settle_loop() {
+  Lock lock(mutex_);
+  std::vector<Outcome> outcomes;
+  for (;;) {
+    while (outcomes_.empty() && !settler_stops_) {
+      settler_sleeps_ = true;
+      settle_wake_.wait(lock);
+      settler_sleeps_ = false;
+    }
+    if (outcomes_.empty()) return;
+    if (outcomes_.size() < enough_to_settle && !quiet() && !draining_) {
+      settler_lingers_ = true;
+      settle_wake_.wait_for(lock, linger, [this] { return !settler_lingers_ || settler_stops_; });
+      settler_lingers_ = false;
+    }
+    outcomes.swap(outcomes_);
+    settling_ = true;
+    lock.unlock();
+    settle(outcomes);
+    outcomes.clear();
+    lock.lock();
+    settling_ = false;
+    wake_for_work(now());
+  }
+}
+
+void Pool::settle(std::vector<Outcome>& outcomes) {
+  thread_local std::vector<transport::Result> results;
+  for (std::uint32_t failures = 1;; ++failures) {
+    try {
+      settle_outcomes(*subscription_, outcomes, results);
+      break;
+    } catch (const Error& error) {
+      Lock lock(mutex_);
+      const bool over = settler_stops_ && now() >= settle_until_;
+      if (!error.retryable() || over) {
+        log(LogLevel::error,
+            std::to_string(outcomes.size()) +
+                " deliveries could not be settled, and go out again when their lease ends: " + error.what());
+        held_ -= outcomes.size();
+        for (const Outcome& outcome : outcomes) final_ -= outcome.final() ? 1 : 0;
+        return;
+      }
+      const Millis pause = reconnect_delay(failures, service_->environment().random->next());
+      log(LogLevel::warning, "cannot settle, trying again in " + format_duration(pause) + ": " + error.what());
+      settle_wake_.wait_for(lock, std::min(pause, Millis(settler_stops_ ? 200 : 30'000)));
+    }
+  }
+  {
+    const Lock lock(mutex_);
+    for (std::size_t i = 0; i < outcomes.size(); ++i) settled(outcomes[i], results[i], service_->stats);
+    if (options_.max_events > 0 && service_->stats.handled + service_->stats.dead >= options_.max_events) {
+      request_drain();
+    }
+  }
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    if (results[i].code == ErrorCode::ok && !results[i].stale && outcomes[i].extra && outcomes[i].extra->failure) {
+      service_->report(*outcomes[i].extra->failure);
+    }
+  }
+}
+
+void Pool::settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats) {
+  if (result.stale || result.code == ErrorCode::stale) {
+    --held_;
+    ++stats.stale;
+    if (outcome.final()) --final_;
+    return;
+  }
+  if (result.code == ErrorCode::ok) {
+    --held_;
+    count(outcome, stats);
+    return;
+  }
+  if (result.retryable) {
+    outcomes_.push_back(std::move(outcome));
+    return;
+  }
+  // Refused for good. What cannot be stored with its outputs is the handler's failure; anything else goes out again.
+  if (outcome.final()) --final_;
+  const bool outputs_refused = outcome.kind == Kind::done && outcome.extra && outcome.extra->handler != nullptr;
+  log(LogLevel::error, "a settlement was refused: " + result.message);
+  if (outputs_refused) {
+    outcomes_.push_back(refused_outputs(outcome, result.message));
+    if (outcomes_.back().final()) ++final_;
+  } else if (outcome.kind != Kind::release) {
+    Outcome& back = outcomes_.emplace_back();
+    back.token = outcome.token;
+    back.kind = Kind::release;
+    back.counted = false;
+    back.after = Millis(1000);
+  } else {
+    --held_;
+  }
+}
+
+Outcome Pool::refused_outputs(const Outcome& outcome, const std::string& message) const {
+  const OutcomeExtra& extra = *outcome.extra;
+  const Verdict verdict =
+      decide(Ending::failed, extra.attempt, {}, extra.handler->options, service_->environment().random->next());
+  Outcome failed;
+  failed.token = outcome.token;
+  failed.kind = verdict.kind;
+  failed.counted = verdict.counted;
+  failed.after = verdict.after;
+  failed.reason = verdict.reason;
+  failed.extra = std::make_unique<OutcomeExtra>();
+  failed.extra->error = "what the handler published was refused: " + message;
+  return failed;
+}
+
+void Pool::keep() {
+  Lock lock(mutex_);
+  Steady renew_at = renewed_ + options_.lease / 3;
+  while (!keeper_stops_) {
+    const Steady at = now();
+    expire(lock, at);
+    if (at - renewed_ >= options_.lease * 2 / 3 && !lease_in_doubt_) {
+      lease_in_doubt_ = true;
+      log(LogLevel::warning, "its lease was not renewed in time; what runs is told to stop");
+      cancel_running(lock);
+    }
+    if (at >= renew_at || lease_in_doubt_) {
+      renew(lock);
+      renew_at = lease_in_doubt_ || renewed_ < at ? now() + options_.lease / 12 : renewed_ + options_.lease / 3;
+    }
+    if (keeper_stops_) return;
+    keep_wake_.wait_for(lock, keeper_pause(now(), renew_at));
+  }
+}
+
+Millis Pool::keeper_pause(Steady at, Steady renew_at) const noexcept {
+  Steady wake = renew_at;
+  for (std::size_t lane = 1; lane < service_->handlers.size(); ++lane) {
+    // What starts while the keeper sleeps cannot run out of time before this.
+    wake = std::min<Steady>(wake, at + service_->handlers.at(lane).options.timeout);
+  }
+  for (const auto& worker : workers_) {
+    if (worker->busy) wake = std::min(wake, worker->deadline);
+  }
+  return std::max(std::chrono::ceil<Millis>(wake - at), Millis(1));
+}
+
+void Pool::expire(Lock& lock, Steady at) {
+  std::vector<std::shared_ptr<Worker>> late;
+  for (const auto& worker : workers_) {
+    if (worker->busy && worker->deadline <= at) late.push_back(worker);
+  }
+  if (late.empty()) return;
+  for (const auto& worker : late) {
+    const Handler& handler = service_->handlers.at(worker->lane);
+    for (const transport::Delivery& delivery : worker->deliveries) {
+      outcomes_.push_back(
+          make_outcome(*service_, delivery, &handler, Ending::timed_out, {},
+                       "the handler ran longer than its timeout of " + format_duration(handler.options.timeout)));
+      if (outcomes_.back().final()) ++final_;
+    }
+    worker->busy = false;
+    worker->abandoned = true;
+    worker->thread.detach();
+    ++abandoned_;
+    --service_->stats.running;
+    final_running_ -= worker->deliveries.size();
+    lanes_.finished(worker->lane);
+    start_worker();
+  }
+  if (options_.until_idle) active_ = at;
+  if (abandoned_ >= most_abandoned_) {
+    log(LogLevel::error, std::to_string(abandoned_) +
+                             " handlers hang beyond their timeout; nothing more is fetched until one of them returns");
+  }
+  wake_settler();
+  wake_for_work(at);
+  run_wake_.notify_all();
+  lock.unlock();
+  for (const auto& worker : late) worker->cancellation.fire(worker->call);
+  lock.lock();
+}
+
+void Pool::cancel_running(Lock& lock) {
+  std::vector<std::pair<std::shared_ptr<Worker>, std::uint64_t>> running;
+  for (const auto& worker : workers_) {
+    if (worker->busy) running.emplace_back(worker, worker->call);
+  }
+  lock.unlock();
+  for (const auto& [worker, call] : running) worker->cancellation.fire(call);
+  lock.lock();
+}
+
+void Pool::renew(Lock& lock) {
+  const Steady asked = now();
+  lock.unlock();
+  std::vector<transport::AckToken> lost;
+  std::optional<Error> failure;
+  try {
+    lost = subscription_->renew();
+  } catch (const Error& error) {
+    failure.emplace(error);
+  } catch (const std::exception& error) {
+    failure.emplace(ErrorCode::internal, error.what());
+  }
+  lock.lock();
+  if (failure) {
+    log(LogLevel::warning, std::string("its lease could not be renewed, trying again: ") + failure->what());
+    return;
+  }
+  renewed_ = asked;
+  lease_in_doubt_ = false;
+  if (!lost.empty()) {
+    const std::size_t dropped = lanes_.drop(lost);
+    held_ -= dropped;
+    service_->stats.stale += dropped;
+    log(LogLevel::warning, std::to_string(lost.size()) + " deliveries were lost to others, since the lease ran out");
+    std::vector<std::pair<std::shared_ptr<Worker>, std::uint64_t>> running;
+    for (const auto& worker : workers_) {
+      const bool hit =
+          worker->busy && std::any_of(worker->deliveries.begin(), worker->deliveries.end(), [&](const auto& d) {
+            return std::find(lost.begin(), lost.end(), d.token) != lost.end();
+          });
+      if (hit) running.emplace_back(worker, worker->call);
+    }
+    lock.unlock();
+    for (const auto& [worker, call] : running) worker->cancellation.fire(call);
+    lock.lock();
+  }
+  wake_for_work(now());
+}
+
+}  // namespace tidings::runtime

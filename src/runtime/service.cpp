@@ -1,0 +1,173 @@
+#include <tidings/service.hpp>
+
+#include <exception>
+#include <thread>
+#include <vector>
+
+#include "runtime/pool.hpp"
+#include "runtime/service_state.hpp"
+#include "runtime/signals.hpp"
+
+namespace tidings {
+namespace detail {
+
+transport::Interest ServiceState::interest() const {
+  if (handlers.streams().empty()) {
+    throw Error(ErrorCode::invalid, "the service " + name + " has no handler; register one with on() before run()");
+  }
+  const transport::Capabilities& engine = bus->transport().capabilities();
+  if (options.order_by_key) {
+    throw Error(ErrorCode::not_supported,
+                "order_by_key is not offered yet by this version of Tidings; with concurrency 1 "
+                "events run in publish order, but for retries");
+  }
+  if (options.lease > engine.longest_lease || options.lease <= Millis::zero()) {
+    throw Error(ErrorCode::not_supported, "a lease of " + format_duration(options.lease) + " was asked for, the " +
+                                              std::string(engine.engine) + " engine offers at most " +
+                                              format_duration(engine.longest_lease) +
+                                              "; shorten ServiceOptions::lease");
+  }
+  transport::Interest interest;
+  interest.service = name;
+  interest.streams = handlers.streams();
+  interest.types = handlers.types();
+  interest.start = options.start;
+  interest.events = std::max<std::size_t>(options.prefetch_events, 1);
+  interest.bytes = std::max<std::size_t>(options.prefetch_bytes, 1);
+  interest.lease = options.lease;
+  return interest;
+}
+
+void ServiceState::report(const Failure& failure) const noexcept {
+  const bool dead = !failure.next_try.has_value();
+  try {
+    if (on_failure) on_failure(failure);
+    if (dead && on_dead_letter) on_dead_letter(failure);
+    if (on_failure || (dead && on_dead_letter)) return;
+    const std::string what = "service " + name + ": " + (failure.id.empty() ? "an event" : "event " + failure.id) +
+                             " of " + failure.stream + ", attempt " + std::to_string(failure.attempt) + ": ";
+    bus->log(
+        dead ? LogLevel::warning : LogLevel::info,
+        dead ? what + "dead letter, " + failure.reason + ": " + failure.error
+             : what + failure.reason + ", next try in " + format_duration(*failure.next_try) + ": " + failure.error);
+  } catch (const std::exception& error) {
+    bus->log(LogLevel::error, "service " + name + ": a hook threw, which it must not: " + error.what());
+  } catch (...) {
+    bus->log(LogLevel::error, "service " + name + ": a hook threw, which it must not");
+  }
+}
+
+}  // namespace detail
+
+Service::Service(const Bus& bus, std::string name, ServiceOptions options) {
+  check_service_name(name);
+  state_ = std::make_shared<detail::ServiceState>(bus.state_, std::move(name), options);
+}
+
+Service::~Service() {
+  std::shared_ptr<runtime::Pool> pool;
+  {
+    const std::lock_guard lock(state_->mutex);
+    pool = state_->pool.lock();
+  }
+  if (pool) pool->stop_and_wait();
+}
+
+Service& Service::add(MessageInfo info, detail::HandlerFunction handler, HandlerOptions options) {
+  runtime::Handler entry;
+  entry.stream = info.kind == MessageKind::command ? command_stream(info.type) : event_stream(info.type);
+  entry.type = info.type;
+  entry.version = info.version;
+  entry.function = std::move(handler);
+  entry.options = options;
+  state_->handlers.add(std::move(entry));
+  return *this;
+}
+
+Service& Service::add_batch(MessageInfo info, detail::BatchFunction handler, BatchOptions options) {
+  runtime::Handler entry;
+  entry.stream = info.kind == MessageKind::command ? command_stream(info.type) : event_stream(info.type);
+  entry.type = info.type;
+  entry.version = info.version;
+  entry.batch = std::move(handler);
+  entry.batch_size = std::max<std::size_t>(options.size, 1);
+  entry.batch_wait = options.wait;
+  entry.options = options.handler;
+  state_->handlers.add(std::move(entry));
+  return *this;
+}
+
+Service& Service::on(std::string_view type, std::function<void(const Event&, Context&)> handler, HandlerOptions options,
+                     MessageKind kind) {
+  return add({.kind = kind, .type = type}, detail::typed_handler<Json>(std::move(handler)), options);
+}
+
+Service& Service::on_stream(std::string_view stream, std::function<void(const Event&, Context&)> handler,
+                            HandlerOptions options) {
+  check_stream(stream);
+  runtime::Handler entry;
+  entry.stream = stream;
+  entry.function = detail::typed_handler<Json>(std::move(handler));
+  entry.options = options;
+  state_->handlers.add(std::move(entry));
+  return *this;
+}
+
+Service& Service::around(std::function<void(Context&, const std::function<void()>&)> hook) {
+  state_->around = std::move(hook);
+  return *this;
+}
+
+Service& Service::on_failure(std::function<void(const Failure&)> hook) {
+  state_->on_failure = std::move(hook);
+  return *this;
+}
+
+Service& Service::on_dead_letter(std::function<void(const Failure&)> hook) {
+  state_->on_dead_letter = std::move(hook);
+  return *this;
+}
+
+void Service::run(std::stop_token stop) {
+  const std::shared_ptr<detail::ServiceState> state = state_;
+  runtime::Pool::run(state, std::move(stop));
+}
+
+int Service::run() {
+  runtime::SignalWatch signals;
+  run(signals.token());
+  return signals.exit_code();
+}
+
+int Service::run_all(std::initializer_list<Service*> services) {
+  runtime::SignalWatch signals;
+  std::exception_ptr failure;
+  std::mutex mutex;
+  {
+    std::vector<std::jthread> threads;
+    for (Service* const service : services) {
+      threads.emplace_back([&, service] {
+        try {
+          service->run(signals.token());
+        } catch (...) {
+          // One service that cannot run takes the process down in order, rather than leaving it half alive.
+          const std::lock_guard lock(mutex);
+          if (!failure) failure = std::current_exception();
+          signals.stop();
+        }
+      });
+    }
+    for (std::jthread& thread : threads) thread.join();
+  }
+  if (failure) std::rethrow_exception(failure);
+  return signals.exit_code();
+}
+
+ServiceStats Service::stats() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->stats;
+}
+
+const std::string& Service::name() const noexcept { return state_->name; }
+
+}  // namespace tidings
