@@ -1,0 +1,237 @@
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "core/crc32c.hpp"
+#include "core/failpoint.hpp"
+#include "transport/sqlite/envelope.hpp"
+#include "transport/sqlite/groups.hpp"
+#include "transport/sqlite/ledger.hpp"
+#include "transport/sqlite/log.hpp"
+
+namespace tidings::transport::sqlite {
+namespace {
+
+std::string item_key(std::int64_t row) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "i%012lld", static_cast<long long>(row));
+  return text.data();
+}
+
+std::string claim_key(std::int64_t claim, std::uint64_t position) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "c%012lld.%012llu", static_cast<long long>(claim),
+                static_cast<unsigned long long>(position));
+  return text.data();
+}
+
+bool wanted(const ShelfItem& item, const ShelfQuery& query) {
+  const auto any = [](const auto& list, const auto& value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
+  return (query.states.empty() || any(query.states, item.state)) &&
+         (query.ids.empty() || any(query.ids, item.key) || (!item.id.empty() && any(query.ids, item.id))) &&
+         (query.reason.empty() || (item.state == ShelfState::dead && item.reason == query.reason)) &&
+         (query.after.empty() || item.key > query.after);
+}
+
+std::optional<Wall> wall_or_nothing(const Query& row, int column) {
+  if (row.null(column)) return std::nullopt;
+  return Wall(Millis(row.integer(column)));
+}
+
+// The end of an owner's lease as a wall time.
+std::optional<Wall> lease_end(Store& store, const Query& row, int lease, int boot) {
+  if (row.null(lease)) return std::nullopt;
+  const std::int64_t left =
+      row.text(boot) == store.boot_id() ? std::max<std::int64_t>(0, row.integer(lease) - store.steady_ms()) : 0;
+  return Wall(Millis(store.wall_ms() + left));
+}
+
+struct Claim {
+  std::int64_t id = 0;
+  std::uint64_t first = 0;
+  Bits done;
+  ShelfItem common{};
+};
+
+std::vector<Claim> read_claims(Store& store, Database& db, std::int64_t group) {
+  std::vector<Claim> claims;
+  Query row(
+      db,
+      "SELECT c.id, c.first, c.last, c.crashes, c.done, c.owner, o.instance, o.lease_until, o.boot_id FROM claims c"
+      " LEFT JOIN owners o ON o.id=c.owner WHERE c.grp=? ORDER BY c.id",
+      group);
+  while (row.step()) {
+    Claim& claim = claims.emplace_back();
+    claim.id = row.integer(0);
+    claim.first = static_cast<std::uint64_t>(row.integer(1));
+    claim.done = Bits::from_bytes(row.blob(4), static_cast<std::uint32_t>(row.integer(2) - row.integer(1) + 1));
+    claim.common.crashes = static_cast<std::uint32_t>(row.integer(3));
+    claim.common.attempts = 1;
+    claim.common.state = row.null(5) ? ShelfState::waiting : ShelfState::leased;
+    claim.common.owner = std::string(row.text(6));
+    claim.common.due = lease_end(store, row, 7, 8);
+  }
+  return claims;
+}
+
+void list_claims(Store& store, Database& db, GroupKey key, GroupRef ref, const ShelfQuery& query,
+                 std::vector<ShelfItem>& found) {
+  for (const Claim& claim : read_claims(store, db, key.group)) {
+    std::shared_ptr<const StoredBlock> block;
+    for (std::uint32_t i = 0; i < claim.done.size() && found.size() < query.limit; ++i) {
+      if (claim.done.test(i)) continue;
+      const std::uint64_t position = claim.first + i;
+      ShelfItem item = claim.common;
+      item.key = claim_key(claim.id, position);
+      item.stream = ref.stream;
+      item.group = ref.group;
+      item.position = {position, 0};
+      if (!block || position < block->first || position >= block->end()) block = load_block(db, key.stream, position);
+      if (block && block->first <= position) {
+        const Record record = block->record(position);
+        item.type = record.type;
+        item.envelope = record.envelope;
+        if (!record.damaged) item.id = envelope_member(record.envelope, "id");
+      }
+      if (wanted(item, query)) found.push_back(std::move(item));
+    }
+  }
+}
+
+ShelfItem item_of(Store& store, const Query& row, GroupRef ref, std::int64_t now) {
+  ShelfItem item;
+  item.key = item_key(row.integer(0));
+  item.stream = ref.stream;
+  item.group = ref.group;
+  item.position = {static_cast<std::uint64_t>(row.integer(1)), 0};
+  const auto state = row.integer(2), due = row.integer(3);
+  item.state = state == 3   ? ShelfState::dead
+               : state == 1 ? ShelfState::leased
+               : due > now  ? ShelfState::retrying
+                            : ShelfState::waiting;
+  item.attempts = static_cast<std::uint32_t>(row.integer(4)) + (item.state == ShelfState::dead ? 0 : 1);
+  item.crashes = static_cast<std::uint32_t>(row.integer(5));
+  item.origin = static_cast<Origin>(row.integer(6));
+  item.run = static_cast<std::uint64_t>(row.integer(7));
+  item.reason = row.text(8);
+  item.error = row.text(9);
+  item.first_failed = wall_or_nothing(row, 10);
+  item.last_failed = wall_or_nothing(row, 11);
+  item.type = row.text(12);
+  item.id = row.text(13);
+  const auto bytes = row.blob(14);
+  item.envelope.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (item.state == ShelfState::retrying) item.due = Wall(Millis(due));
+  if (item.state == ShelfState::leased) {
+    item.owner = row.text(15);
+    item.due = lease_end(store, row, 16, 17);
+  }
+  return item;
+}
+
+template <class Visit>
+void each_item(Store& store, Database& db, GroupKey key, GroupRef ref, const ShelfQuery& query, Visit visit) {
+  Query row(db,
+            "SELECT i.id, i.position, i.state, i.due, i.attempts, i.crashes, i.origin, i.run, i.reason, i.error, "
+            "i.first_failed,"
+            " i.last_failed, i.type, i.event_id, i.envelope, o.instance, o.lease_until, o.boot_id FROM items i"
+            " LEFT JOIN owners o ON o.id=i.owner WHERE i.grp=? ORDER BY i.id",
+            key.group);
+  const std::int64_t now = store.wall_ms();
+  while (row.step()) {
+    ShelfItem item = item_of(store, row, ref, now);
+    if (wanted(item, query) && !visit(row.integer(0), std::move(item))) return;
+  }
+}
+
+}  // namespace
+
+GroupKey find_group(Database& db, GroupRef ref) {
+  Query query(db, "SELECT g.id, s.id FROM streams s JOIN groups g ON g.stream=s.id WHERE s.name=? AND g.name=?",
+              ref.stream, ref.group);
+  if (query.step()) return {query.integer(0), query.integer(1)};
+  throw Error(ErrorCode::not_found, "the stream " + std::string(ref.stream) + " has no group " +
+                                        std::string(ref.group) + "; `tidings groups` lists those that exist");
+}
+
+std::vector<ShelfItem> list_shelf(Store& store, GroupRef ref, const ShelfQuery& query) {
+  std::vector<ShelfItem> found;
+  store.read([&](Database& db) {
+    const GroupKey key = find_group(db, ref);
+    list_claims(store, db, key, ref, query, found);
+    if (found.size() >= query.limit) return;
+    each_item(store, db, key, ref, query, [&](std::int64_t, ShelfItem item) {
+      found.push_back(std::move(item));
+      return found.size() < query.limit;
+    });
+  });
+  return found;
+}
+
+std::size_t move_items(Store& store, GroupRef ref, const ShelfQuery& query, ShelfAction action,
+                       const Outgoing& replacement) {
+  std::vector<std::int64_t> rows;
+  store.write([&](Database& db) {
+    rows.clear();
+    each_item(store, db, find_group(db, ref), ref, query, [&](std::int64_t row, const ShelfItem& item) {
+      const bool movable =
+          item.state == ShelfState::dead || (action == ShelfAction::hand_out && item.state == ShelfState::retrying);
+      if (movable && rows.size() < query.limit) rows.push_back(row);
+      return rows.size() < query.limit;
+    });
+    if (action == ShelfAction::replace && rows.size() > 1) {
+      throw Error(ErrorCode::conflict, "several dead letters match; name the one to replace by its key");
+    }
+    const std::int64_t now = store.wall_ms();
+    for (const std::int64_t row : rows) {
+      if (action == ShelfAction::drop) {
+        Query(db, "DELETE FROM items WHERE id=?", row).run();
+        continue;
+      }
+      if (action == ShelfAction::replace) {
+        const auto text = std::as_bytes(std::span(replacement.envelope.data(), replacement.envelope.size()));
+        Query(db, "UPDATE items SET envelope=?, event_id=?, type=?, checksum=?, damaged=0 WHERE id=?", text,
+              replacement.id, replacement.type, core::crc32c(text), row)
+            .run();
+      }
+      Query(db,
+            "UPDATE items SET state=0, due=?, attempts=0, crashes=0, alone=0, origin=?, reason='', error='', "
+            "first_failed=NULL, last_failed=NULL WHERE id=?",
+            now, static_cast<int>(Origin::redrive), row)
+          .run();
+    }
+    TIDINGS_FAILPOINT("sqlite.before_move_commit");
+  });
+  if (!rows.empty()) {
+    store.make_durable_by_default();
+    store.side().wake();
+  }
+  return rows.size();
+}
+
+void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin origin, std::uint64_t run,
+                  std::span<const Outgoing> items, std::span<Result> results) {
+  store.write([&](Database& db) {
+    const GroupKey key = find_group(db, ref);
+    const std::int64_t now = store.wall_ms();
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      Outgoing item = items[i];
+      item.stream = ref.stream;
+      results[i] = {};
+      if (!acceptable(item, limits, results[i])) continue;
+      const auto text = std::as_bytes(std::span(item.envelope.data(), item.envelope.size()));
+      Query(db,
+            "INSERT INTO items(grp, position, state, due, origin, run, stored_at, type, event_id, checksum, envelope) "
+            "VALUES(?,0,0,?,?,?,?,?,?,?,?)",
+            key.group, now, static_cast<int>(origin), run, now, item.type, item.id, core::crc32c(text), text)
+          .run();
+    }
+    TIDINGS_FAILPOINT("sqlite.before_inject_commit");
+  });
+  store.make_durable_by_default();
+  store.side().wake();
+}
+
+}  // namespace tidings::transport::sqlite
