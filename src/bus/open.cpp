@@ -35,7 +35,7 @@ struct Scheme {
 constexpr Scheme schemes[] = {
     {"memory", &open_memory},
 #ifdef TIDINGS_HAS_SQLITE
-    {"sqlite", &transport::open_sqlite},
+    {"sqlite", &open_sqlite},
 #endif
 };
 
