@@ -5,8 +5,8 @@
 #include "transport/sqlite/store.hpp"
 #include "transport/sqlite/subscription.hpp"
 
-namespace tidings::transport {
-namespace sqlite {
+namespace tidings {
+namespace transport::sqlite {
 namespace {
 
 // 4 MB: past this the WAL's own index gets slow, and recycling its pages beats growing it.
@@ -64,10 +64,10 @@ class SqliteTransport final : public Transport {
 };
 
 }  // namespace
-}  // namespace sqlite
+}  // namespace transport::sqlite
 
-std::shared_ptr<Transport> open_sqlite(const Url& url, const Environment& environment) {
-  return std::make_shared<sqlite::SqliteTransport>(url, environment);
+std::shared_ptr<transport::Transport> open_sqlite(const Url& url, const Environment& environment) {
+  return std::make_shared<transport::sqlite::SqliteTransport>(url, environment);
 }
 
-}  // namespace tidings::transport
+}  // namespace tidings
