@@ -102,6 +102,20 @@ class Bus {
     return publish_one(detail::typed_data(data), options);
   }
 
+  /// These two refuse, in a sentence, what was not declared.
+  template <class T>
+    requires(!EventType<T>)
+  Published publish(const T&, const PublishOptions& = {}) {
+    static_assert(EventType<T>, "tidings: publish() takes a type declared with TIDINGS_EVENT; a command goes to send()");
+    return {};
+  }
+  template <class T>
+    requires(!CommandType<T>)
+  Published send(const T&, const PublishOptions& = {}) {
+    static_assert(CommandType<T>, "tidings: send() takes a type declared with TIDINGS_COMMAND; an event goes to publish()");
+    return {};
+  }
+
   /// Publishes many, in order, in as few transactions as the engine allows; one result an item. `options.id` must be empty.
   template <MessageType T>
   std::vector<PublishResult> publish_batch(std::span<const T> events, const PublishOptions& options = {}) {

@@ -65,6 +65,20 @@ class Context {
     return hold_back(detail::typed_data(data), options);
   }
 
+  /// These two refuse, in a sentence, what was not declared.
+  template <class T>
+    requires(!EventType<T>)
+  std::string publish(const T&, const PublishOptions& = {}) {
+    static_assert(EventType<T>, "tidings: publish() takes a type declared with TIDINGS_EVENT; a command goes to send()");
+    return {};
+  }
+  template <class T>
+    requires(!CommandType<T>)
+  std::string send(const T&, const PublishOptions& = {}) {
+    static_assert(CommandType<T>, "tidings: send() takes a type declared with TIDINGS_COMMAND; an event goes to publish()");
+    return {};
+  }
+
   /// The event's id, type, source and correlation id.
   [[nodiscard]] std::string_view id() const noexcept;
   [[nodiscard]] std::string_view type() const noexcept;

@@ -97,6 +97,14 @@ class Service {
     return add(message_info<T>(), detail::typed_handler<T>(std::move(handler)), options);
   }
 
+  /// Refuses, in a sentence, a type that was not declared.
+  template <class T, class F>
+    requires(!MessageType<T>)
+  Service& on(F, HandlerOptions = {}) {
+    static_assert(MessageType<T>, "tidings: on() takes a type declared with TIDINGS_EVENT or TIDINGS_COMMAND");
+    return *this;
+  }
+
   /// Handles one type without a C++ type for it: `event.data` is JSON text. `kind` says whether it is a command.
   Service& on(std::string_view type, std::function<void(const Event&, Context&)> handler, HandlerOptions options = {},
               MessageKind kind = MessageKind::event);

@@ -1,0 +1,8 @@
+// expect: tidings: the macro does not list every member of UserCreated
+#include <tidings/tidings.hpp>
+
+struct UserCreated {
+  std::string userId;
+  std::optional<std::string> email;
+};
+TIDINGS_EVENT(UserCreated, "user.created", "1.0", userId)
