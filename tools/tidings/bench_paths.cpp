@@ -42,12 +42,8 @@ Report bench_publish(const std::string& url, const BenchOptions& options) {
 
 namespace {
 
-/// Fills what is missing of `options.events`, and refuses a stream whose events are not those of this run.
-void fill(const std::string& url, const BenchOptions& options) {
-  BenchOptions filling = options;
-  filling.producers = 1;
-  filling.batch = std::max<std::size_t>(options.batch, 100);
-  Bus bus = Bus::open(url, publishing_options(filling));
+/// Fills what is missing of the events, and refuses a stream whose events are not those of this run.
+void fill(Bus& bus, const BenchOptions& options) {
   const std::string stream = event_stream(message_info<UserStored>().type);
   const std::uint64_t length = length_of(bus, stream);
   if (length > 0) {
@@ -59,19 +55,22 @@ void fill(const std::string& url, const BenchOptions& options) {
     }
   }
   if (length < options.events) {
-    publish_all<UserStored>(bus, filling, bench::first_number + length, options.events - length, nullptr);
+    publish_all<UserStored>(bus, options, bench::first_number + length, options.events - length, nullptr);
   }
 }
 
 }  // namespace
 
 Report bench_consume(const std::string& url, const BenchOptions& options) {
-  fill(url, options);
+  BenchOptions filling = options;
+  filling.producers = 1;  // The numbers stand in order, so that the first events are those of this run.
+  filling.batch = std::max<std::size_t>(options.batch, 100);
+  Bus bus = Bus::open(url, publishing_options(filling));
+  fill(bus, filling);
   const std::uint64_t expected = expected_sum<UserStored>(options, bench::first_number, options.events);
   Tally tally(bench::first_number, options.events);
   Report report;
   {
-    Bus bus = Bus::open(url, {.source = std::string(bench::source)});
     Service service(bus, new_group(),
                     {.concurrency = options.concurrency,
                      .prefetch_events = options.batch,
