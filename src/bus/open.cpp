@@ -17,10 +17,7 @@
 #include "runtime/bus_state.hpp"
 #include "runtime/delivery.hpp"
 #include "transport/memory/memory.hpp"
-#if __has_include("transport/sqlite/sqlite.hpp")
 #include "transport/sqlite/sqlite.hpp"
-#define TIDINGS_HAS_SQLITE 1
-#endif
 
 namespace tidings {
 namespace {
@@ -34,9 +31,7 @@ struct Scheme {
 
 constexpr Scheme schemes[] = {
     {"memory", &open_memory},
-#ifdef TIDINGS_HAS_SQLITE
-    {"sqlite", &open_sqlite},
-#endif
+    {"sqlite", &transport::open_sqlite},
 };
 
 /// What every transport's URL may say, and what only the bus acts on.
