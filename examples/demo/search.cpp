@@ -22,10 +22,12 @@ class Index {
                        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                        "CREATE VIRTUAL TABLE IF NOT EXISTS users USING fts5(userId UNINDEXED, email, name)",
                        nullptr, nullptr, nullptr));
-    check(sqlite3_prepare_v2(db_, "INSERT OR IGNORE INTO users(rowid, userId, email, name) VALUES (?, ?, ?, ?)", -1,
-                             &add_, nullptr));
-    check(sqlite3_prepare_v2(db_, "INSERT OR REPLACE INTO users(rowid, userId, email, name) VALUES (?, ?, ?, ?)", -1,
-                             &put_, nullptr));
+    // FTS5 knows OR REPLACE by rowid, but takes OR IGNORE for a failure.
+    prepare(
+        "INSERT INTO users(rowid, userId, email, name) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM users "
+        "WHERE rowid = ?1)",
+        &add_);
+    prepare("INSERT OR REPLACE INTO users(rowid, userId, email, name) VALUES (?1, ?2, ?3, ?4)", &put_);
   }
   ~Index() {
     sqlite3_finalize(add_);
@@ -41,6 +43,10 @@ class Index {
  private:
   void check(int rc) const {
     if (rc != SQLITE_OK) throw std::runtime_error(std::string("the index: ") + sqlite3_errmsg(db_));
+  }
+
+  void prepare(const char* sql, sqlite3_stmt** statement) {
+    check(sqlite3_prepare_v2(db_, sql, -1, statement, nullptr));
   }
 
   void write(sqlite3_stmt* statement, const std::string& id, const std::string& email, const std::string& name) {
