@@ -85,32 +85,33 @@ TEST_P(Conformance, P21_DeliveryCount) {
 
 TEST_P(Conformance, P21_DeliveryCount_OfDeaths) {
   const auto transport = open();
-  publish_ticks(*transport, 0, 2);
+  publish_ticks(*transport, 0, 3);
   std::vector<std::unique_ptr<Subscription>> dead;
   dead.push_back(transport->subscribe(interest("reader")));
-  ASSERT_EQ(fetch_all(*dead.back()).size(), 2U);
-  for (std::uint32_t crashes = 1; crashes <= 4; ++crashes) {
+  ASSERT_EQ(fetch_all(*dead.back()).size(), 3U);
+  std::map<std::string, std::uint32_t> deaths{{"evt_0", 1}, {"evt_1", 1}, {"evt_2", 1}};
+  for (int round = 0; round < 5; ++round) {
     clock().advance(31s);
     dead.push_back(transport->subscribe(interest("reader")));
     const std::vector<Delivery> some = fetch_all(*dead.back());
     ASSERT_EQ(some.size(), 1U) << "after a death deliveries come alone";
-    EXPECT_EQ(id_of(some[0].envelope), "evt_0") << "in their order";
     EXPECT_TRUE(some[0].alone);
-    EXPECT_EQ(some[0].crashes, crashes);
     EXPECT_EQ(some[0].attempt, 1U) << "a death is no attempt";
+    EXPECT_EQ(some[0].crashes, deaths[id_of(some[0].envelope)]);
+    // Whoever runs it now dies as well: one crash more for this one, and for no other.
+    ++deaths[id_of(some[0].envelope)];
   }
   clock().advance(31s);
   const auto last = transport->subscribe(interest("reader"));
-  Delivery delivery = only(*last);
-  EXPECT_EQ(delivery.crashes, 5U);
-  settle_done(*last, {delivery});
-  delivery = only(*last);
-  EXPECT_EQ(id_of(delivery.envelope), "evt_1");
-  EXPECT_EQ(delivery.crashes, 1U) << "its neighbour ran beside it once only";
-  settle_done(*last, {delivery});
+  for (int n = 0; n < 3; ++n) {
+    const Delivery delivery = only(*last);
+    EXPECT_TRUE(delivery.alone);
+    EXPECT_EQ(delivery.crashes, deaths[id_of(delivery.envelope)]);
+    settle_done(*last, {delivery});
+  }
   dead.clear();
   EXPECT_TRUE(fetch_all(*last).empty());
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 2U);
+  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 3U);
 }
 
 TEST_P(Conformance, P26_PartialBatchFailure) {
