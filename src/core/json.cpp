@@ -29,20 +29,29 @@ struct Scan {
   bool clean = true;
 };
 
-/// Looks at eight bytes at a time for what needs more than copying.
+std::uint64_t load8(const char* from) noexcept {
+  std::uint64_t word = 0;
+  std::memcpy(&word, from, sizeof word);
+  return word;
+}
+
+/// Up to seven bytes as a word; what is not there counts as a letter.
+std::uint64_t load_short(const char* from, std::size_t size) noexcept {
+  std::uint64_t word = each_byte * 'a';
+  for (std::size_t i = 0; i < size; ++i) word = word << 8 | static_cast<unsigned char>(from[i]);
+  return word;
+}
+
+/// Looks at eight bytes at a time for what needs more than copying. The last word overlaps the one before.
 Scan scan(std::string_view text) noexcept {
-  std::uint64_t high = 0;
-  std::uint64_t special = 0;
-  std::size_t i = 0;
-  for (; i + 8 <= text.size(); i += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, text.data() + i, 8);
-    high |= word;
-    special |= must_escape(word);
+  if (text.size() < 8) {
+    const std::uint64_t word = load_short(text.data(), text.size());
+    return {(word & high_bits) == 0, must_escape(word) == 0};
   }
-  if (i < text.size()) {
-    std::uint64_t word = each_byte * 'a';
-    std::memcpy(&word, text.data() + i, text.size() - i);
+  std::uint64_t high = load8(text.data() + text.size() - 8);
+  std::uint64_t special = must_escape(high);
+  for (std::size_t i = 0; i + 8 < text.size(); i += 8) {
+    const std::uint64_t word = load8(text.data() + i);
     high |= word;
     special |= must_escape(word);
   }
@@ -94,12 +103,15 @@ void append_json_string(std::string& out, std::string_view value) {
     throw Error(ErrorCode::invalid, "the text \"" + core::for_message(value) +
                                         "\" is not UTF-8, which JSON demands; convert it, or write it in base64");
   }
-  out += '"';
   if (found.clean) {
-    out += value;
-  } else {
-    append_escaped(out, value);
+    // Grows once: the quotes at both ends are there already.
+    const std::size_t before = out.size();
+    out.append(value.size() + 2, '"');
+    value.copy(out.data() + before + 1, value.size());
+    return;
   }
+  out += '"';
+  append_escaped(out, value);
   out += '"';
 }
 
