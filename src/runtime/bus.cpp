@@ -87,7 +87,7 @@ RawMessage complete(std::string_view text, MessageKind kind, const detail::BusSt
     add("source", bus.options().source);
   }
   if (checked.missing & core::part_correlation_id) {
-    message.correlation = runtime::new_correlation_id(environment);
+    message.correlation = runtime::new_correlation_id(environment.clock->wall(), *environment.random);
     add("correlationId", message.correlation);
   }
   // The rest of the object, byte for byte; it is not empty, since type and data are there.

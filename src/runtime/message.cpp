@@ -1,6 +1,5 @@
 #include "runtime/message.hpp"
 
-#include <array>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -16,25 +15,22 @@ std::string_view first_of(std::string_view given, std::string_view otherwise) no
 
 }  // namespace
 
-std::string new_correlation_id(const Environment& environment) {
-  const std::uint64_t high = environment.random->next();
-  const std::uint64_t low = environment.random->next();
-  std::array<std::uint8_t, 10> entropy{};
-  for (std::size_t i = 0; i < 8; ++i) entropy[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
-  entropy[8] = static_cast<std::uint8_t>(low >> 56);
-  entropy[9] = static_cast<std::uint8_t>(low >> 48);
-  return "req_" + ulid(environment.clock->wall(), entropy);
+std::string new_correlation_id(Wall now, Random& random) {
+  std::string id = new_event_id(now, random);
+  id.replace(0, 4, "req_");
+  return id;
 }
 
 namespace {
 
 void write_message(std::string& arena, Encoded& message, const detail::TypedData& data, const PublishOptions& options,
                    const Inherited& inherited, const Environment& environment) {
+  const Wall now = environment.clock->wall();
   std::string fresh_id, fresh_correlation_id;
   std::string_view id = first_of(options.id, inherited.id);
-  if (id.empty()) id = fresh_id = new_event_id(environment.clock->wall(), *environment.random);
+  if (id.empty()) id = fresh_id = new_event_id(now, *environment.random);
   std::string_view correlation = first_of(options.correlation_id, inherited.correlation);
-  if (correlation.empty()) correlation = fresh_correlation_id = new_correlation_id(environment);
+  if (correlation.empty()) correlation = fresh_correlation_id = new_correlation_id(now, *environment.random);
 
   message.stream = stream_of(data.info.kind, data.info.type);
   message.type = data.info.type;
@@ -50,7 +46,7 @@ void write_message(std::string& arena, Encoded& message, const detail::TypedData
   view.id = id;
   view.type = data.info.type;
   view.version = data.info.version;
-  view.timestamp = environment.clock->wall();
+  view.timestamp = now;
   view.source = inherited.source;
   view.correlation_id = correlation;
   view.causation_id = first_of(options.causation_id, inherited.causation);

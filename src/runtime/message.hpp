@@ -36,7 +36,7 @@ struct Encoded {
 [[nodiscard]] transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept;
 
 /// A correlation id for a request that begins here: `req_` + ULID.
-[[nodiscard]] std::string new_correlation_id(const Environment& environment);
+[[nodiscard]] std::string new_correlation_id(Wall now, Random& random);
 
 /// The stream of a declared type. The view lives as long as the process, so only for types that are written in code.
 [[nodiscard]] std::string_view stream_of(MessageKind kind, std::string_view type);
