@@ -132,7 +132,7 @@ Brace kind_of(const std::string& text) {
   for (std::string_view word : {"class", "struct", "union", "enum"}) {
     if (starts_with_word(head, word)) return Brace::type;
   }
-  return is_value(text) ? Brace::value : Brace::function;
+  return is_value(text) || text.find(')') == std::string::npos ? Brace::value : Brace::function;
 }
 
 std::string name_after(std::string_view head, const char* pattern) {

@@ -31,6 +31,7 @@ struct Rules {
   std::map<std::string, std::set<std::string>> allowed{};  ///< Room to rooms.
   std::map<std::string, std::vector<std::string>> only{};  ///< Foreign header's prefix to paths.
   std::map<std::string, std::size_t> limits{};
+  std::set<std::string> paced{};  ///< Files of tests that may sleep.
 };
 
 bool below(const std::string& path, const std::string& prefix) {
@@ -48,6 +49,7 @@ Rules read_rules(const fs::path& file) {
     if (name.back() == ':') name.pop_back();
     if (verb == "limit") words >> rules.limits[name];
     if (verb == "allow") rules.allowed[name];
+    if (verb == "paced") rules.paced.insert(name);
     while (words >> word) {
       if (verb == "room") rules.rooms[word] = name;
       if (verb == "allow") rules.allowed[name].insert(word);
@@ -85,7 +87,7 @@ class Check {
     sizes();
     names();
     includes();
-    if (path_.starts_with("tests/")) sleeps();
+    if (path_.starts_with("tests/") && !rules_.paced.contains(path_)) sleeps();
     if (path_.starts_with("include/tidings/") && !below(path_, "include/tidings/detail")) documented();
   }
 
