@@ -1,9 +1,9 @@
 // A process that the suite starts, stops and kills: conformance_child ROLE URL [NAME=VALUE…].
 //
-//   publish  first= count= [batch=]     ticks one by one; each acknowledged id is a line on stdout, then the first
-//   refusal consume  ledger= [concurrency=] [lease=]  handles until idle; appends each id to the ledger, dies of poison
-//   stall                               a handler that waits for its stop token, with a short lease
-//   tend                                nothing but upkeep, until killed
+//   publish  first= count= [size=] [patience=]  ticks one by one; each acknowledged id is a line on stdout, then the
+//   first refusal consume  ledger= [concurrency=] [lease=]  handles until idle; appends each id to the ledger, dies of
+//   poison stall                               a handler that waits for its stop token, with a short lease tend nothing
+//   but upkeep, until killed
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -42,6 +42,7 @@ void say(int file, const std::string& line) {
 tidings::Bus open_bus(const std::string& url) {
   tidings::BusOptions bus;
   bus.source = "conformance";
+  bus.deadline = bus.connect = tidings::Millis(number("patience", 10'000));
   return tidings::Bus::open(url, bus);
 }
 
