@@ -93,7 +93,7 @@ struct Harness::State {
     return all;
   }
 
-  // When the next retry falls due, or the last lease of a crashed service ends.
+  // When the next retry falls due.
   std::optional<Wall> next_retry() {
     std::optional<Wall> next;
     for (const ShelfItem& item : shelf(ShelfState::retrying, [](const transport::GroupInfo&) { return true; })) {
@@ -101,6 +101,8 @@ struct Harness::State {
     }
     return next;
   }
+
+  // Moves the clock past every lease that is held, so that a crashed service is seen to be dead.
   void outlive_leases() {
     Wall end = clock->wall();
     for (const ShelfItem& item : shelf(ShelfState::leased, [](const transport::GroupInfo&) { return true; })) {

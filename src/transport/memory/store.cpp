@@ -33,9 +33,7 @@ Group& Store::group(GroupRef ref) {
   throw Error(ErrorCode::not_found, "memory: there is no " + named(ref) + "; see the list of groups, or create it");
 }
 
-std::shared_ptr<Group> Store::make_group(Stream&, std::uint64_t cursor) {
-  return std::make_shared<Group>(cursor, &next_key_);
-}
+std::shared_ptr<Group> Store::make_group(std::uint64_t cursor) { return std::make_shared<Group>(cursor, &next_key_); }
 
 Member& Store::join(const transport::Interest& interest, Now now) {
   for (const std::string& name : interest.streams) {
@@ -51,7 +49,7 @@ Member& Store::join(const transport::Interest& interest, Now now) {
     Stream& joined = stream(name);
     if (is_command_stream(name)) joined.owner = interest.service;
     std::shared_ptr<Group>& group = joined.groups[std::string(group_of(name, interest.service))];
-    if (!group) group = make_group(joined, joined.log->locate(interest.start));
+    if (!group) group = make_group(joined.log->locate(interest.start));
     member.slots.push_back({joined.log, group});
   }
   revive(member, now);
@@ -100,7 +98,7 @@ std::vector<std::string> Store::rejoin(Member& member) {
     std::shared_ptr<Group>& group = joined.groups[std::string(group_of(name, member.interest.service))];
     if (group == member.slots[i].group) continue;
     if (!group) {
-      group = make_group(joined, std::max(member.slots[i].group->cursor(), joined.log->first()));
+      group = make_group(std::max(member.slots[i].group->cursor(), joined.log->first()));
       if (is_command_stream(name)) joined.owner = member.interest.service;
       recreated.push_back(name);
     }
@@ -137,7 +135,7 @@ void Store::create(GroupRef ref, const GroupChange& change) {
     throw Error(ErrorCode::conflict, "memory: " + named(ref) + " exists already; seek it to move it");
   }
   if (commands) owning.owner = change.owner;
-  owning.groups[std::string(ref.group)] = make_group(owning, owning.log->locate(change.at));
+  owning.groups[std::string(ref.group)] = make_group(owning.log->locate(change.at));
 }
 
 void Store::change(GroupRef ref, const GroupChange& change) {

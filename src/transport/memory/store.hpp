@@ -71,7 +71,7 @@ class Store {
 
  private:
   void create(transport::GroupRef ref, const transport::GroupChange& change);
-  [[nodiscard]] std::shared_ptr<Group> make_group(Stream& stream, std::uint64_t cursor);
+  [[nodiscard]] std::shared_ptr<Group> make_group(std::uint64_t cursor);
 
   std::list<Member> members_;
   std::map<std::string, std::shared_ptr<const std::vector<std::string>>> types_;  ///< Emptied when membership changes.

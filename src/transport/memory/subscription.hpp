@@ -10,7 +10,7 @@ namespace tidings::memory {
 /// Both clocks now.
 [[nodiscard]] Now now_of(const Environment& environment);
 
-/// Stores outgoing events and reports each; the caller has checked nothing. `apply` holds the lock when it is called.
+/// What may be stored of a request.
 struct Admission {
   std::vector<transport::Outgoing> admitted{};  ///< What may be stored, in order.
   std::vector<std::size_t> indexes{};           ///< Of the admitted ones within the request.
