@@ -259,7 +259,8 @@ std::optional<std::uint64_t> Url::size(std::string_view name) const {
 }
 
 void Url::check_options(const std::vector<std::string_view>& known) const {
-  for (const auto& [name, value] : options) {
+  for (const auto& option : options) {
+    const std::string& name = option.first;
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     std::string why = scheme + ": has no option \"";
     for (char c : name.substr(0, 80)) why += is_control(c) ? '?' : c;
