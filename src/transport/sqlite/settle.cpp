@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <boost/container/flat_map.hpp>
 #include <map>
 
 #include "core/crc32c.hpp"
@@ -23,9 +24,10 @@ std::int64_t add_saturated(std::int64_t now, Millis after) {
 struct SqliteSubscription::Change {
   std::uint64_t serial = 0;
   std::shared_ptr<Holding> holding{};
-  std::map<std::uint32_t, std::size_t> settled{};  // Event of the holding → item of the call.
-  std::uint32_t given_back = 0;                    // Events at the end of a range that the cursor goes back over.
-  bool gone = false;                               // Its row is not ours any more.
+  // Event of the holding → item of the call. They come nearly in order, so that a node each would be waste.
+  boost::container::flat_map<std::uint32_t, std::size_t> settled{};
+  std::uint32_t given_back = 0;  // Events at the end of a range that the cursor goes back over.
+  bool gone = false;             // Its row is not ours any more.
 };
 
 struct SqliteSubscription::Plan {
@@ -173,7 +175,7 @@ void SqliteSubscription::put_aside(Database& db, const Change& change, std::uint
       "stored_at, type, event_id,"
       " damaged, checksum, envelope) "
       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,nullif(?9,-1),nullif(?9,-1),?10,?11,?12,?13,?14,?15)",
-      groups_[holding.group].id, holding.first + index, item.kind == Kind::dead ? 3 : 0, add_saturated(now, item.after),
+      groups_[holding.group].id, holding.first + index, item.kind == Kind::dead ? 3 : 0, add_saturated(store_.due_ms(), item.after),
       attempts, static_cast<int>(item.kind == Kind::again ? Origin::retry : Origin::live), item.reason,
       item.error.substr(0, longest_error), failed ? now : std::int64_t{-1}, record.stored_at.time_since_epoch().count(),
       record.type, id, record.damaged ? 1 : 0, core::crc32c(std::as_bytes(text)), std::as_bytes(text))
@@ -190,7 +192,7 @@ void SqliteSubscription::apply_item(Database& db, Plan& plan, Change& change) {
       break;
     case Kind::release:
       Query(db, "UPDATE items SET state=0, owner=NULL, due=? WHERE id=? AND owner=?",
-            add_saturated(plan.now, item.after), row, plan.owner)
+            add_saturated(store_.due_ms(), item.after), row, plan.owner)
           .run();
       break;
     case Kind::again:
@@ -198,7 +200,7 @@ void SqliteSubscription::apply_item(Database& db, Plan& plan, Change& change) {
             "UPDATE items SET state=0, owner=NULL, due=?, attempts=attempts+1, alone=0, origin=CASE origin WHEN 0 THEN "
             "1 ELSE origin END,"
             " error=?, first_failed=coalesce(first_failed,?), last_failed=? WHERE id=? AND owner=?",
-            add_saturated(plan.now, item.after), item.error.substr(0, longest_error), plan.now, plan.now, row,
+            add_saturated(store_.due_ms(), item.after), item.error.substr(0, longest_error), plan.now, plan.now, row,
             plan.owner)
           .run();
       break;
