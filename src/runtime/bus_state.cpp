@@ -46,17 +46,19 @@ BusState::BusState(std::shared_ptr<transport::Transport> transport, BusOptions o
       transport_(std::move(transport)),
       level_(choose_level(transport_->capabilities(), options_.durability)),
       largest_event_(std::min(options_.largest_event, transport_->capabilities().largest_event)),
-      generation_(current_generation()) {
+      generation_(current_generation()),
+      upkeep_(std::make_unique<Upkeep>()) {
   if (!options_.source.empty()) check_service_name(options_.source);
   log(LogLevel::info, "opened " + std::string(transport_->capabilities().engine) +
                           ": a publish is acknowledged at level " + std::string(to_string(level_)));
-  upkeep_ = std::jthread([this](std::stop_token stop) { tend(std::move(stop)); });
+  upkeep_->thread = std::jthread([this](std::stop_token stop) { tend(*upkeep_, std::move(stop)); });
 }
 
 BusState::~BusState() {
-  if (generation_ != process_generation.load(std::memory_order_relaxed)) {
+  if (forked()) {
     // A forked child has neither the threads nor the right to touch the parent's locks: all of it is left alone.
-    upkeep_.detach();
+    // Destroying a condition variable on which a thread of the parent sleeps would wait for that thread.
+    upkeep_.release();
     if (publisher_) publisher_->forget();
     new std::shared_ptr<transport::Transport>(std::move(transport_));
     return;
@@ -68,12 +70,13 @@ BusState::~BusState() {
           std::string("events of publish_async() were not stored, and nobody called flush(): ") + failure->what());
     }
   }
-  upkeep_.request_stop();
-  if (upkeep_.get_id() == std::this_thread::get_id()) upkeep_.detach();
+  upkeep_->thread.request_stop();
 }
 
+bool BusState::forked() const noexcept { return generation_ != process_generation.load(std::memory_order_relaxed); }
+
 void BusState::check_process() const {
-  if (generation_ != process_generation.load(std::memory_order_relaxed)) [[unlikely]] {
+  if (forked()) [[unlikely]] {
     throw Error(ErrorCode::closed, "this bus was opened before a fork; open a bus of its own in the child process");
   }
 }
@@ -172,14 +175,14 @@ runtime::Publisher& BusState::publisher() {
   return *publisher_;
 }
 
-void BusState::tend(std::stop_token stop) {
+void BusState::tend(Upkeep& upkeep, std::stop_token stop) {
   std::uint32_t failures = 0;
   std::string last_failure;
   Millis pause{100};
   for (;;) {
     {
-      std::unique_lock lock(upkeep_mutex_);
-      upkeep_wake_.wait_for(lock, stop, pause, [] { return false; });
+      std::unique_lock lock(upkeep.mutex);
+      upkeep.wake.wait_for(lock, stop, pause, [] { return false; });
     }
     if (stop.stop_requested()) return;
     try {

@@ -31,7 +31,9 @@ class BusState {
   /// The limit of one envelope: the options' or the engine's, whichever is lower.
   [[nodiscard]] std::size_t largest_event() const noexcept { return largest_event_; }
 
-  /// Throws Error{closed} in a process that was forked off after the bus was opened.
+  /// True in a process that was forked off after the bus was opened.
+  [[nodiscard]] bool forked() const noexcept;
+  /// Throws Error{closed} there.
   void check_process() const;
   /// Throws Error{invalid} when the bus has no source.
   void check_source() const;
@@ -43,7 +45,14 @@ class BusState {
   void log(LogLevel level, std::string_view line) const;
 
  private:
-  void tend(std::stop_token stop);
+  /// The thread that tends the transport, and what it sleeps on.
+  struct Upkeep {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::jthread thread;
+  };
+
+  void tend(Upkeep& upkeep, std::stop_token stop);
   void publish_once(std::span<const transport::Outgoing> items, Millis within, std::span<transport::Result> results);
 
   BusOptions options_;
@@ -53,9 +62,7 @@ class BusState {
   std::uint64_t generation_;  // Of the process that opened it.
   std::once_flag publisher_once_;
   std::shared_ptr<runtime::Publisher> publisher_;
-  std::mutex upkeep_mutex_;
-  std::condition_variable_any upkeep_wake_;
-  std::jthread upkeep_;
+  std::unique_ptr<Upkeep> upkeep_;  // Last: its thread ends before what it uses.
 };
 
 /// The weakest level that the engine offers and that meets `wanted`, or the engine's strongest without one. Throws

@@ -107,13 +107,14 @@ class Pool : public std::enable_shared_from_this<Pool> {
   bool draining_ = false, ended_ = false, finished_ = false;
   bool settler_stops_ = false, keeper_stops_ = false;
   bool settler_sleeps_ = false, settler_lingers_ = false, settling_ = false;
-  bool lease_in_doubt_ = false;      // Not renewed for two thirds of its length.
-  Steady settle_until_{};            // Once the settler stops: how long it may try.
-  std::vector<Route> routes_;        // The lead's.
-  std::size_t held_ = 0;             // Delivered, and not settled.
-  std::uint64_t final_ = 0;          // Decided done or dead; for max_events.
-  std::uint64_t final_running_ = 0;  // In handlers now.
-  Steady fetch_after_{};             // The lead pauses until then.
+  bool lease_in_doubt_ = false;        // Not renewed for two thirds of its length.
+  std::uint32_t settle_failures_ = 0;  // Calls in a row of which something came back.
+  Steady settle_until_{};              // Once the settler stops: how long it may try.
+  std::vector<Route> routes_;          // The lead's.
+  std::size_t held_ = 0;               // Delivered, and not settled.
+  std::uint64_t final_ = 0;            // Decided done or dead; for max_events.
+  std::uint64_t final_running_ = 0;    // In handlers now.
+  Steady fetch_after_{};               // The lead pauses until then.
   std::uint32_t fetch_failures_ = 0;
   Steady active_{};                // When something was last delivered or running; for until_idle.
   Steady renewed_{};               // When the lease was last known to be ours.

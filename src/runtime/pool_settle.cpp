@@ -95,8 +95,15 @@ void Pool::settle(std::vector<Outcome>& outcomes) {
     }
   }
   {
-    const Lock lock(mutex_);
+    Lock lock(mutex_);
+    const std::size_t before = outcomes_.size();
     for (std::size_t i = 0; i < outcomes.size(); ++i) settled(outcomes[i], results[i], service_->stats);
+    // What came back is not sent again at once.
+    settle_failures_ = outcomes_.size() > before ? settle_failures_ + 1 : 0;
+    if (settle_failures_ > 0) {
+      const Millis pause = reconnect_delay(settle_failures_, service_->environment().random->next());
+      settle_wake_.wait_for(lock, std::min(pause, Millis(settler_stops_ ? 100 : 5'000)));
+    }
     if (options_.max_events > 0 && service_->stats.handled + service_->stats.dead >= options_.max_events) {
       request_drain();
     }
@@ -120,18 +127,19 @@ void Pool::settled(Outcome& outcome, const transport::Result& result, ServiceSta
     count(outcome, stats);
     return;
   }
-  if (result.retryable) {
+  if (result.retryable && !(settler_stops_ && now() >= settle_until_)) {
     outcomes_.push_back(std::move(outcome));
     return;
   }
   // Refused for good. What cannot be stored with its outputs is the handler's failure; anything else goes out again.
   if (outcome.final()) --final_;
-  const bool outputs_refused = outcome.kind == Kind::done && outcome.extra && outcome.extra->handler != nullptr;
+  const bool outputs_refused =
+      !settler_stops_ && outcome.kind == Kind::done && outcome.extra && outcome.extra->handler != nullptr;
   log(LogLevel::error, "a settlement was refused: " + result.message);
   if (outputs_refused) {
     outcomes_.push_back(refused_outputs(outcome, result.message));
     if (outcomes_.back().final()) ++final_;
-  } else if (outcome.kind != Kind::release) {
+  } else if (outcome.kind != Kind::release && !settler_stops_) {
     Outcome& back = outcomes_.emplace_back();
     back.token = outcome.token;
     back.kind = Kind::release;

@@ -1,5 +1,6 @@
 #include <tidings/service.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <thread>
 #include <vector>
@@ -33,6 +34,8 @@ transport::Interest ServiceState::interest() const {
   interest.types = handlers.types();
   interest.start = options.start;
   interest.events = std::max<std::size_t>(options.prefetch_events, 1);
+  // What would only be given back again is not claimed.
+  if (options.max_events > 0) interest.events = std::min<std::size_t>(interest.events, options.max_events);
   interest.bytes = std::max<std::size_t>(options.prefetch_bytes, 1);
   interest.lease = options.lease;
   return interest;
@@ -65,6 +68,7 @@ Service::Service(const Bus& bus, std::string name, ServiceOptions options) {
 }
 
 Service::~Service() {
+  if (state_->bus->forked()) return;  // The threads that would be waited for are the parent's.
   std::shared_ptr<runtime::Pool> pool;
   {
     const std::lock_guard lock(state_->mutex);
