@@ -191,6 +191,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 Url Url::parse(std::string_view text) {
   Url url;
+  // Values that are URLs themselves are looked into, so the length bounds how deep that goes.
+  if (text.size() > 16384) refuse("it is longer than 16 KiB; shorten it");
   if (std::any_of(text.begin(), text.end(), [](char c) { return c == '\0'; }))
     refuse("it holds a zero byte; remove it");
   url.scheme = take_scheme(text);

@@ -59,6 +59,7 @@ TEST(Urls, AreRefusedWithAReason) {
   }
   EXPECT_NE(refusal(std::string("sqlite:a\0b", 10)), "");
   EXPECT_NE(refusal("redis://h/%00"), "");
+  EXPECT_NE(refusal("sqlite:" + std::string(16384, 'a')), "");
 }
 
 TEST(Urls, NeverShowASecret) {
