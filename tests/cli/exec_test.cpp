@@ -40,7 +40,7 @@ TEST_F(Exec, GivesTheEnvelopeOnStdinAndTheRestInTheEnvironment) {
   ASSERT_EQ(out.size(), 2U);
   EXPECT_EQ(out[0] + "\n", expect_ok({"tail", "events:user"}));
   EXPECT_EQ(out[1], id + " user.created 1 g req_1");
-  EXPECT_EQ(outcome.err, "to stderr\n");
+  EXPECT_EQ(complaints(outcome.err), "to stderr\n");
 }
 
 TEST_F(Exec, CmdNeedNotReadAndLargeEventsDoNotBlock) {
@@ -65,7 +65,7 @@ TEST_F(Exec, Exit75IsTriedAgainAsACountedAttempt) {
       consume("echo $TIDINGS_ATTEMPT; test $TIDINGS_ATTEMPT = 3 || exit 75", {"--max", "1", "--backoff", "1ms"});
   EXPECT_EQ(outcome.code, 0);
   EXPECT_EQ(outcome.out, "1\n2\n3\n");
-  const auto failures = lines(outcome.err);
+  const auto failures = lines(complaints(outcome.err));
   ASSERT_EQ(failures.size(), 2U) << outcome.err;
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_NE(failures[i].find(id), std::string::npos) << failures[i];
@@ -88,7 +88,7 @@ TEST_F(Exec, AnythingElseIsAFailedAttemptUntilTheyAreExhausted) {
   publish("user.created");
   const Outcome outcome = consume("exit 3", {"--max", "1", "--max-attempts", "2", "--backoff", "1ms"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_EQ(lines(outcome.err).size(), 2U) << outcome.err;
+  EXPECT_EQ(lines(complaints(outcome.err)).size(), 2U) << outcome.err;
   EXPECT_EQ(dead_letter_value("reason"), "attempts_exhausted");
   EXPECT_EQ(dead_letter_value("attempts"), "2");
   EXPECT_NE(dead_letter_value("error").find("3"), std::string::npos);

@@ -257,6 +257,14 @@ std::string value(std::string_view json, std::string_view name) {
   return found->as_string().value_or(found->text());
 }
 
+std::string complaints(std::string_view err) {
+  std::string text;
+  for (const std::string& line : lines(err)) {
+    if (line.find(" is new on ") == std::string::npos) text += line + "\n";
+  }
+  return text;
+}
+
 std::vector<std::string> lines(std::string_view text) {
   std::vector<std::string> list;
   while (!text.empty()) {

@@ -91,6 +91,8 @@ class CliTest : public ::testing::Test {
 [[nodiscard]] std::vector<std::string> elements(std::string_view json);
 /// The value of one member as text: a string's content, else its JSON; "missing" without it.
 [[nodiscard]] std::string value(std::string_view json, std::string_view name);
+/// What stderr says beside the warning that a new group starts with the stream's history.
+[[nodiscard]] std::string complaints(std::string_view err);
 /// The lines of a text.
 [[nodiscard]] std::vector<std::string> lines(std::string_view text);
 /// Looks again until `done` says so; fails the test after a minute.

@@ -65,6 +65,7 @@ TEST_F(Usage, BadValuesExitWith2) {
       {"consume", "events:user", "events:order", "--group", "g", "--type", "user.created"},
       {"tail"},
       {"tail", "user"},
+      {"tail", "events:user", "-n", "-1"},
       {"pending", "events:user"},
       {"dlq"},
       {"dlq", "ls"},

@@ -194,7 +194,9 @@ void Program::add_consume() {
       ->option_text("T");
   app->add_option("--exec", to.exec, "Runs CMD with the event on stdin: exit 0 done, 75 try again, 65 reject")
       ->option_text("CMD");
-  app->add_option("--max", to.max, "Stops after N done or dead-lettered events")->option_text("N");
+  app->add_option("--max", to.max, "Stops after N done or dead-lettered events")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N");
   app->add_option("--until-idle", to.until_idle, "Stops when nothing came for DUR")->option_text("DUR");
   app->add_option("--concurrency", to.concurrency, "Events at once; 1 keeps them in order")
       ->check(CLI::Range(1U, 4096U))
@@ -220,7 +222,9 @@ void Program::add_tail() {
   app->add_option("--type", tail_.type, "Only this type")->option_text("T");
   app->add_option("--correlation", tail_.correlation, "Only this correlation id")->option_text("C");
   app->add_flag("-f,--follow", tail_.follow, "Goes on until interrupted");
-  app->add_option("-n", tail_.count, "How many: the last N, or the first N with --from")->option_text("N");
+  app->add_option("-n", tail_.count, "How many: the last N, or the first N with --from")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N");
 }
 
 void Program::add_lists() {

@@ -30,9 +30,6 @@ std::vector<Check> check_engine(const std::string& url) {
     options.source = "tidings-cli";
     const Bus bus = Bus::open(url, options);
     checks.push_back({"reachable", true, std::string(bus.transport().capabilities().engine), ""});
-    checks.push_back({"durability", true,
-                      "an acknowledged publish is durable at the level '" + std::string(to_string(bus.level())) + "'",
-                      ""});
     for (Check& check : bus.transport().diagnose()) checks.push_back(std::move(check));
   } catch (const Error& error) {
     checks.push_back({"reachable", false, error.what(), "see what the message says, then run this again"});
