@@ -95,7 +95,7 @@ void add_groups(Store& store, Database& db, std::int64_t stream, StreamInfo& inf
     GroupInfo& group = info.groups[i];
     OldestSeen oldest;
     add_claims(db, stream, ids[i], group, oldest);
-    add_items(db, ids[i], now, group, oldest);
+    add_items(db, ids[i], store.due_ms(), group, oldest);
     if (*group.lag > 0) {
       if (const auto at = stored_at(db, stream, std::max(group.cursor.major, info.first.major))) oldest.add(*at);
     }

@@ -105,7 +105,7 @@ bool SqliteSubscription::look(Database& db, std::uint32_t group, Look& found) {
       " FROM groups g JOIN streams s ON s.id=g.stream WHERE g.id=?",
       groups_[group].id);
   if (!query.step()) return false;
-  const std::int64_t now = store_.wall_ms();
+  const std::int64_t now = store_.due_ms();
   const std::int64_t due = query.null(4) ? INT64_MAX : query.integer(4),
                      alone = query.null(5) ? INT64_MAX : query.integer(5);
   found.cursor = static_cast<std::uint64_t>(query.integer(0));
@@ -149,7 +149,7 @@ Batch SqliteSubscription::try_fetch(Fetching& fetching) {
     if (ledger_.alone() || fetching.events == 0 || (fetching.bytes == 0 && !fetching.nothing_held)) return {};
     starved_ = false;
   }
-  fetching.now = store_.wall_ms();
+  fetching.now = store_.due_ms();
   survey(fetching);
   if (fetching.group_gone) {
     store_.write([&](Database& db) {

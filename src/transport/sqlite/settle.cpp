@@ -169,16 +169,17 @@ void SqliteSubscription::put_aside(Database& db, const Change& change, std::uint
   const int attempts = item.kind == Kind::again || (item.kind == Kind::dead && item.counted) ? 1 : 0;
   const auto text = std::span(record.envelope.data(), record.envelope.size());
   const std::string id = record.damaged ? std::string{} : envelope_member(record.envelope, "id");
-  Query(
-      db,
-      "INSERT INTO items(grp, position, state, due, attempts, origin, reason, error, first_failed, last_failed, "
-      "stored_at, type, event_id,"
-      " damaged, checksum, envelope) "
-      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,nullif(?9,-1),nullif(?9,-1),?10,?11,?12,?13,?14,?15)",
-      groups_[holding.group].id, holding.first + index, item.kind == Kind::dead ? 3 : 0, add_saturated(store_.due_ms(), item.after),
-      attempts, static_cast<int>(item.kind == Kind::again ? Origin::retry : Origin::live), item.reason,
-      item.error.substr(0, longest_error), failed ? now : std::int64_t{-1}, record.stored_at.time_since_epoch().count(),
-      record.type, id, record.damaged ? 1 : 0, core::crc32c(std::as_bytes(text)), std::as_bytes(text))
+  Query(db,
+        "INSERT INTO items(grp, position, state, due, attempts, origin, reason, error, first_failed, last_failed, "
+        "stored_at, type, event_id,"
+        " damaged, checksum, envelope) "
+        "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,nullif(?9,-1),nullif(?9,-1),?10,?11,?12,?13,?14,?15)",
+        groups_[holding.group].id, holding.first + index, item.kind == Kind::dead ? 3 : 0,
+        add_saturated(store_.due_ms(), item.after), attempts,
+        static_cast<int>(item.kind == Kind::again ? Origin::retry : Origin::live), item.reason,
+        item.error.substr(0, longest_error), failed ? now : std::int64_t{-1},
+        record.stored_at.time_since_epoch().count(), record.type, id, record.damaged ? 1 : 0,
+        core::crc32c(std::as_bytes(text)), std::as_bytes(text))
       .run();
 }
 

@@ -123,7 +123,7 @@ ShelfItem item_of(Store& store, const Query& row, GroupRef ref, std::int64_t now
   item.id = row.text(13);
   const auto bytes = row.blob(14);
   item.envelope.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (item.state == ShelfState::retrying) item.due = Wall(Millis(due));
+  if (item.state == ShelfState::retrying) item.due = Wall(Millis(due - now + store.wall_ms()));
   if (item.state == ShelfState::leased) {
     item.owner = row.text(15);
     item.due = lease_end(store, row, 16, 17);
@@ -139,7 +139,7 @@ void each_item(Store& store, Database& db, GroupKey key, GroupRef ref, const She
             " i.last_failed, i.type, i.event_id, i.envelope, o.instance, o.lease_until, o.boot_id FROM items i"
             " LEFT JOIN owners o ON o.id=i.owner WHERE i.grp=? ORDER BY i.id",
             key.group);
-  const std::int64_t now = store.wall_ms();
+  const std::int64_t now = store.due_ms();
   while (row.step()) {
     ShelfItem item = item_of(store, row, ref, now);
     if (wanted(item, query) && !visit(row.integer(0), std::move(item))) return;
@@ -184,7 +184,7 @@ std::size_t move_items(Store& store, GroupRef ref, const ShelfQuery& query, Shel
     if (action == ShelfAction::replace && rows.size() > 1) {
       throw Error(ErrorCode::conflict, "several dead letters match; name the one to replace by its key");
     }
-    const std::int64_t now = store.wall_ms();
+    const std::int64_t now = store.due_ms();
     for (const std::int64_t row : rows) {
       if (action == ShelfAction::drop) {
         Query(db, "DELETE FROM items WHERE id=?", row).run();
@@ -215,7 +215,6 @@ void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin
                   std::span<const Outgoing> items, std::span<Result> results) {
   store.write([&](Database& db) {
     const GroupKey key = find_group(db, ref);
-    const std::int64_t now = store.wall_ms();
     for (std::size_t i = 0; i < items.size(); ++i) {
       Outgoing item = items[i];
       item.stream = ref.stream;
@@ -225,7 +224,8 @@ void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin
       Query(db,
             "INSERT INTO items(grp, position, state, due, origin, run, stored_at, type, event_id, checksum, envelope) "
             "VALUES(?,0,0,?,?,?,?,?,?,?,?)",
-            key.group, now, static_cast<int>(origin), run, now, item.type, item.id, core::crc32c(text), text)
+            key.group, store.due_ms(), static_cast<int>(origin), run, store.wall_ms(), item.type, item.id,
+            core::crc32c(text), text)
           .run();
     }
     TIDINGS_FAILPOINT("sqlite.before_inject_commit");

@@ -68,6 +68,9 @@ struct SideFile::Words {
   alignas(64) Word signal{0};
   Word waiting{0};
   alignas(64) Word membership{0};
+  // Written under the write lock, once a boot.
+  std::uint64_t boot = 0;
+  std::int64_t offset = 0;
 };
 
 Descriptor::~Descriptor() {
@@ -166,6 +169,14 @@ void SideFile::wait(std::uint32_t seen, WaitClock::time_point deadline) noexcept
   words_->waiting.fetch_add(1);
   futex_wait(words_->signal, seen, deadline - WaitClock::now());
   words_->waiting.fetch_sub(1);
+}
+
+std::int64_t SideFile::anchor(std::uint64_t boot, std::int64_t offset) noexcept {
+  if (words_->boot != boot) {
+    words_->offset = offset;
+    words_->boot = boot;
+  }
+  return words_->offset;
 }
 
 std::uint32_t SideFile::membership() const noexcept { return words_->membership.load(); }

@@ -57,6 +57,10 @@ class SideFile {
   /// Waits until signal() is no longer `seen`: a short spin, then the futex; returns at the deadline at the latest.
   void wait(std::uint32_t seen, WaitClock::time_point deadline) noexcept;
 
+  /// What has to be added to the boot clock to get a wall clock that never jumps. All processes of one boot share it:
+  /// the first of them brings `offset`. Call it with the write lock held.
+  [[nodiscard]] std::int64_t anchor(std::uint64_t boot, std::int64_t offset) noexcept;
+
   /// Grows whenever a subscription joins or leaves.
   [[nodiscard]] std::uint32_t membership() const noexcept;
   void change_membership() noexcept;

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "core/failpoint.hpp"
+#include "transport/sqlite/format.hpp"
 #include "transport/sqlite/schema.hpp"
 
 namespace tidings::transport::sqlite {
@@ -132,6 +133,7 @@ Store::Store(const Url& url, const Environment& environment)
   }
   try {
     open_database();
+    anchor_ = side_->anchor(stable_hash(boot_id_) | 1U, wall_ms() - steady_ms());
   } catch (...) {
     side_->unlock_write();
     throw;

@@ -89,6 +89,9 @@ class Store {
   [[nodiscard]] SideFile& side() noexcept { return *side_; }
   [[nodiscard]] const Environment& environment() const noexcept { return environment_; }
   [[nodiscard]] std::int64_t wall_ms() const noexcept { return environment_.clock->wall().time_since_epoch().count(); }
+  /// The clock of due times: wall time as it was when the first process of this boot opened the log, moved on by the
+  /// boot clock. A jump of the wall clock moves no backoff, and a restart of the machine loses none.
+  [[nodiscard]] std::int64_t due_ms() const noexcept { return steady_ms() + anchor_; }
   [[nodiscard]] std::int64_t steady_ms() const noexcept {
     return std::chrono::duration_cast<Millis>(environment_.clock->steady()).count();
   }
@@ -107,6 +110,7 @@ class Store {
   std::string boot_id_;
   Level level_ = Level::disk;
   std::uint64_t reserve_ = 16U << 20;
+  std::int64_t anchor_ = 0;
   std::uint64_t generation_ = 0;  // Of forks, at opening.
   std::unique_ptr<SideFile> side_{};
   Turn turn_{};

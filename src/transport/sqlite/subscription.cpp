@@ -221,8 +221,8 @@ std::size_t take_over_dead(Store& store) {
     find(db);  // Again under the lock: a renewal may have come first.
     for (const std::int64_t owner : dead) {
       Query(db, "UPDATE claims SET owner=NULL, crashes=crashes+1 WHERE owner=?", owner).run();
-      Query(db, "UPDATE items SET owner=NULL, crashes=crashes+1, alone=1, state=0, due=? WHERE owner=?",
-            store.wall_ms(), owner)
+      Query(db, "UPDATE items SET owner=NULL, crashes=crashes+1, alone=1, state=0, due=? WHERE owner=?", store.due_ms(),
+            owner)
           .run();
       Query(db, "DELETE FROM members WHERE owner=?", owner).run();
       Query(db, "DELETE FROM owners WHERE id=?", owner).run();
