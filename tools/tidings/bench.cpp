@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "bench_events.hpp"
 #include "bench_report.hpp"
 #include "failure.hpp"
 #include "output.hpp"
@@ -34,6 +35,12 @@ void check(const BenchOptions& options) {
   if (options.producers == 0 || options.producers > 1024) throw UsageError("--producers must be 1 to 1024");
   if (options.concurrency == 0 || options.concurrency > 1024) throw UsageError("--concurrency must be 1 to 1024");
   if (!(options.rate > 0 && options.rate <= 1e6)) throw UsageError("--rate must be above 0 and at most 1000000");
+  try {
+    // The longest of the types decides, so that one size does for every path.
+    (void)bench::address_for<bench::UserTimed>(options.size);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
 }
 
 }  // namespace

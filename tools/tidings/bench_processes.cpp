@@ -177,7 +177,7 @@ int consume_and_answer(const std::string& url, const BenchOptions& options, cons
     Bus bus = Bus::open(url, {.source = std::string(bench::source)});
     Service service(bus, group,
                     {.concurrency = options.concurrency,
-                     .prefetch_events = std::max<std::size_t>(options.batch, 2),
+                     .prefetch_events = 4 * options.batch,
                      .start = {.kind = Start::Kind::end},
                      .max_events = options.events,
                      .until_idle = Millis{20'000}});
