@@ -4,11 +4,11 @@
 #   make demo      three processes, a crash, retries, dead letters, and the account: lost 0
 #   make test      everything that must hold before a change goes in
 #   make bench     each figure beside its yardstick
-#   make soak      crashes without end: SECONDS=3600
+#   make soak      crashes without end: make soak SECONDS=3600
 #   make install   to PREFIX (/usr/local), below DESTDIR
 PREFIX ?= /usr/local
 DESTDIR ?=
-SECONDS ?= 3600
+SECONDS := 3600
 JOBS ?= $(shell nproc)
 BUILD := build/release
 export JOBS
