@@ -94,12 +94,15 @@ std::string chosen_url(std::string_view url) {
 }
 
 std::shared_ptr<transport::Transport> connect(const Url& url, const BusOptions& options) {
-  Millis waited{};
+  const Clock& clock = *options.environment.clock;
+  const Steady start = clock.steady();
+  Millis slept{};
   for (std::uint32_t failures = 1;; ++failures) {
     try {
       return open_parsed(url, options.environment);
     } catch (const Error& error) {
-      const Millis left = options.connect - waited;
+      // A try may itself take long. A clock that stands still must not make this endless, so sleep counts in any case.
+      const Millis left = options.connect - std::max(std::chrono::duration_cast<Millis>(clock.steady() - start), slept);
       if (!error.retryable() || left <= Millis::zero()) throw;
       const Millis pause = std::min(runtime::reconnect_delay(failures, options.environment.random->next()), left);
       if (options.environment.log) {
@@ -107,7 +110,7 @@ std::shared_ptr<transport::Transport> connect(const Url& url, const BusOptions& 
                                                        format_duration(pause) + ": " + error.what());
       }
       std::this_thread::sleep_for(pause);
-      waited += std::max(pause, Millis(1));
+      slept += std::max(pause, Millis(1));
     }
   }
 }
