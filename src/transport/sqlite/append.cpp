@@ -33,14 +33,16 @@ void Appender::append(Store& store, Database& db, std::vector<Placing>& items) {
 
 void Appender::append_stream(Store& store, Database& db, std::span<Placing> items) {
   const std::int64_t stream = store.stream_number(db, items.front().event->stream, true);
-  std::uint64_t next = 0;
+  std::uint64_t bytes = 0, next = 0;
+  for (const Placing& item : items) bytes += item.event->envelope.size();
   {
-    Query query(db, "SELECT next FROM streams WHERE id=?", stream);
+    Query query(db, "UPDATE streams SET next=next+?, bytes=bytes+? WHERE id=? RETURNING next", items.size(), bytes,
+                stream);
     if (!query.step()) throw Error(ErrorCode::corrupt, store.path() + " has lost a stream; restore it from a copy");
-    next = static_cast<std::uint64_t>(query.integer(0));
+    next = static_cast<std::uint64_t>(query.integer(0)) - items.size();
+    query.run();
   }
   const std::int64_t now = store.wall_ms();
-  std::uint64_t bytes = 0;
   for (std::size_t from = 0; from < items.size();) {
     block_.clear();
     std::size_t size = 0, to = from;
@@ -54,11 +56,9 @@ void Appender::append_stream(Store& store, Database& db, std::span<Placing> item
     Query(db, "INSERT INTO blocks(id,count,stored_at,bytes,types,bloom,body) VALUES(?,?,?,?,?,?,?)",
           block_key(stream, next), block_.size(), now, size, builder_.types(), builder_.bloom(), builder_.body())
         .run();
-    bytes += size;
     next += to - from;
     from = to;
   }
-  Query(db, "UPDATE streams SET next=?, bytes=bytes+? WHERE id=?", next, bytes, stream).run();
 }
 
 bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result) {

@@ -44,6 +44,18 @@ sqlite3_stmt* Database::statement(const char* sql) {
   return statement;
 }
 
+bool Database::read_blob(const char* table, const char* column, std::int64_t row, std::span<std::byte> into) {
+  sqlite3_blob* blob = nullptr;
+  const int opened = sqlite3_blob_open(db_, "main", table, column, row, 0, &blob);
+  const std::unique_ptr<sqlite3_blob, int (*)(sqlite3_blob*)> closer(blob, sqlite3_blob_close);
+  if (opened == SQLITE_ERROR) return false;
+  if (opened != SQLITE_OK) fail(opened);
+  if (static_cast<std::size_t>(sqlite3_blob_bytes(blob)) != into.size()) return false;
+  const int code = sqlite3_blob_read(blob, into.data(), static_cast<int>(into.size()), 0);
+  if (code != SQLITE_OK) fail(code);
+  return true;
+}
+
 void Database::fail(int code) {
   const std::string what = path_ + ": " + (db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(code));
   const int os_error = db_ != nullptr ? sqlite3_system_errno(db_) : errno;

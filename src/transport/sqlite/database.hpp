@@ -32,6 +32,9 @@ class Database {
   [[nodiscard]] std::int64_t last_id() const noexcept;
   [[nodiscard]] sqlite3* raw() const noexcept { return db_; }
   [[nodiscard]] bool in_transaction() const noexcept;
+  /// Reads the whole of a blob column into `into`, page by page and without a copy between. False when there is no such
+  /// row any more, or the sizes differ.
+  [[nodiscard]] bool read_blob(const char* table, const char* column, std::int64_t row, std::span<std::byte> into);
   /// The statement of a literal, compiled once a connection.
   [[nodiscard]] sqlite3_stmt* statement(const char* sql);
   /// Throws the Error that `code` means.

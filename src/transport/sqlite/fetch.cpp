@@ -132,8 +132,7 @@ void SqliteSubscription::survey(Fetching& fetching) {
       fetching.batch.paused = fetching.batch.paused || found.paused;
       if (found.paused) continue;
       fetching.wanted = fetching.wanted || found.live() || found.due || found.alone || found.orphan || found.gap;
-      // What will most likely be claimed is read before the write lock is taken.
-      if (found.live()) (void)block_at(db, g, found.cursor);
+      if (found.live()) read_ahead(db, g, found, fetching.events, fetching.bytes);
     }
   });
 }
@@ -237,11 +236,29 @@ void SqliteSubscription::extend_lease(Database& db) {
   lease_until_ = until;
 }
 
+// Reads what will most likely be claimed, before the write lock is taken.
+void SqliteSubscription::read_ahead(Database& db, std::uint32_t group, const Look& found, std::size_t events,
+                                    std::size_t bytes) {
+  auto& blocks = groups_[group].blocks;
+  std::erase_if(blocks, [&](const auto& block) { return block->end() <= found.cursor || block->first > found.next; });
+  std::uint64_t offset = found.cursor;
+  const std::uint64_t end = std::min(found.next, found.cursor + events);
+  for (std::size_t read = 0; offset < end && read <= bytes; read += block_bytes) {
+    const auto block = block_at(db, group, offset);
+    if (!block) return;
+    offset = block->end();
+  }
+}
+
 std::shared_ptr<const StoredBlock> SqliteSubscription::block_at(Database& db, std::uint32_t group,
                                                                 std::uint64_t offset) {
-  std::shared_ptr<const StoredBlock>& kept = groups_[group].block;
-  if (!kept || offset < kept->first || offset >= kept->end()) kept = load_block(db, groups_[group].stream, offset);
-  return kept;
+  auto& blocks = groups_[group].blocks;
+  for (const auto& block : blocks) {
+    if (offset >= block->first && offset < block->end()) return block;
+  }
+  auto block = load_block(db, groups_[group].stream, offset);
+  if (block) blocks.push_back(block);
+  return block;
 }
 
 void SqliteSubscription::take_gaps(Database& db, Fetching& fetching, std::uint32_t group) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <mutex>
 
 #include "core/crc32c.hpp"
 
@@ -38,9 +39,10 @@ constexpr int bloom_probes = 5;
 template <class F>
 void each_bloom_bit(std::uint64_t hash, std::size_t bytes, F visit) {
   const std::uint64_t bits = static_cast<std::uint64_t>(bytes) * 8;
-  const std::uint64_t step = (hash >> 32) | 1U;
-  std::uint64_t at = hash & 0xffffffffU;
-  for (int probe = 0; probe < bloom_probes; ++probe, at += step) visit(static_cast<std::size_t>(at % bits));
+  const auto step = static_cast<std::uint32_t>(hash >> 32) | 1U;
+  auto at = static_cast<std::uint32_t>(hash);
+  // Scaled by a multiplication: a division a probe would cost more than all the rest of an event.
+  for (int probe = 0; probe < bloom_probes; ++probe, at += step) visit(static_cast<std::size_t>((at * bits) >> 32));
 }
 
 std::uint32_t checksum(std::string_view bytes) noexcept {
@@ -77,6 +79,7 @@ std::uint64_t stable_hash(std::string_view text) noexcept {
 }
 
 std::uint16_t BlockBuilder::type_index(std::string_view type) {
+  if (!table_.empty() && table_.back() == type) return static_cast<std::uint16_t>(table_.size() - 1);
   const auto found = std::find(table_.begin(), table_.end(), type);
   if (found == table_.end()) {
     table_.push_back(type);
@@ -124,12 +127,17 @@ void BlockBuilder::build(std::span<const Outgoing* const> events) {
   std::memset(at, 0, static_cast<std::size_t>(body_.get() + header.index_at - at));
   std::byte* index = body_.get() + header.index_at;
   std::uint32_t offset = header.envelopes_at;
+  std::string_view last_correlation;  // A request's events stand together, and need to be added once.
+  std::uint64_t correlation = 0;
   for (std::size_t i = 0; i < events.size(); ++i) {
     const Outgoing& event = *events[i];
     const std::uint64_t id = stable_hash(event.id);
-    const std::uint64_t correlation = event.correlation.empty() ? 0 : stable_hash(event.correlation);
     add_to_bloom(id);
-    if (correlation != 0) add_to_bloom(correlation);
+    if (event.correlation != last_correlation) {
+      last_correlation = event.correlation;
+      correlation = event.correlation.empty() ? 0 : stable_hash(event.correlation);
+      if (correlation != 0) add_to_bloom(correlation);
+    }
     const Block::Entry entry{.offset = offset,
                              .length = static_cast<std::uint32_t>(event.envelope.size()),
                              .checksum = checksum(event.envelope),
@@ -165,8 +173,54 @@ bool types_hold(std::string_view types, std::string_view type) noexcept {
   return false;
 }
 
+namespace {
+
+// Buffers of full blocks are used again: at this size the allocator gives memory back to the system at once, and each
+// new one would be zeroed and faulted in page by page, which costs more than reading the block.
+constexpr std::size_t pooled_bytes = block_bytes + block_bytes / 4, pooled_most = 16;
+
+class Pool {
+ public:
+  [[nodiscard]] std::byte* take() {
+    {
+      std::lock_guard lock(mutex_);
+      if (!free_.empty()) {
+        std::byte* bytes = free_.back().release();
+        free_.pop_back();
+        return bytes;
+      }
+    }
+    return new std::byte[pooled_bytes];
+  }
+  void give(std::byte* bytes) noexcept {
+    std::unique_ptr<std::byte[]> owned(bytes);
+    std::lock_guard lock(mutex_);
+    if (free_.size() < pooled_most) free_.push_back(std::move(owned));
+  }
+
+ private:
+  Pool() { free_.reserve(pooled_most); }
+  friend Pool& pool();
+  std::mutex mutex_{};
+  std::vector<std::unique_ptr<std::byte[]>> free_{};
+};
+
+// Never destroyed: a block may outlive everything else.
+Pool& pool() {
+  static Pool* const only = new Pool;
+  return *only;
+}
+
+}  // namespace
+
 std::shared_ptr<std::byte[]> Block::allocate(std::size_t size) {
-  std::shared_ptr<std::byte[]> bytes(new std::byte[size + block_padding]);
+  const std::size_t whole = size + block_padding;
+  std::shared_ptr<std::byte[]> bytes;
+  if (whole > block_bytes / 4 && whole <= pooled_bytes) {
+    bytes = {pool().take(), [](std::byte* done) { pool().give(done); }};
+  } else {
+    bytes = std::shared_ptr<std::byte[]>(new std::byte[whole]);
+  }
   std::memset(bytes.get() + size, 0, block_padding);
   return bytes;
 }

@@ -8,14 +8,14 @@
 namespace tidings::transport::sqlite {
 namespace {
 
-std::shared_ptr<const StoredBlock> take_block(const Query& row) {
-  const std::span<const std::byte> body = row.blob(3);
-  auto bytes = Block::allocate(body.size());
-  std::memcpy(bytes.get(), body.data(), body.size());
+std::shared_ptr<const StoredBlock> take_block(Database& db, const Query& row) {
+  const auto size = static_cast<std::size_t>(row.integer(3));
+  auto bytes = Block::allocate(size);
+  if (!db.read_blob("blocks", "body", row.integer(0), {bytes.get(), size})) return nullptr;
   auto block = std::make_shared<StoredBlock>();
   block->first = offset_of(row.integer(0));
   block->stored_at = row.integer(2);
-  block->block = Block(std::move(bytes), body.size(), static_cast<std::uint32_t>(row.integer(1)));
+  block->block = Block(std::move(bytes), size, static_cast<std::uint32_t>(row.integer(1)));
   return block;
 }
 
@@ -117,14 +117,15 @@ Record StoredBlock::record(std::uint64_t offset) const {
 
 std::shared_ptr<const StoredBlock> load_block(Database& db, std::int64_t stream, std::uint64_t offset) {
   {
-    Query row(db, "SELECT id, count, stored_at, body FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+    Query row(db,
+              "SELECT id, count, stored_at, length(body) FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
               block_key(stream, 0), block_key(stream, offset));
     if (row.step() && offset_of(row.integer(0)) + static_cast<std::uint64_t>(row.integer(1)) > offset)
-      return take_block(row);
+      return take_block(db, row);
   }
-  Query row(db, "SELECT id, count, stored_at, body FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
+  Query row(db, "SELECT id, count, stored_at, length(body) FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
             block_key(stream, offset), block_key(stream + 1, 0) - 1);
-  return row.step() ? take_block(row) : nullptr;
+  return row.step() ? take_block(db, row) : nullptr;
 }
 
 Page read_log(Store& store, const ReadRange& range, std::stop_token stop) {

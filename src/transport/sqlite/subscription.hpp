@@ -19,8 +19,8 @@ namespace tidings::transport::sqlite {
 struct JoinedGroup {
   std::int64_t id = 0, stream = 0;
   std::string name{};
-  std::uint64_t cursor = 0;                    ///< As last seen: where the group is made again if somebody removes it.
-  std::shared_ptr<const StoredBlock> block{};  ///< Read last; the next fetch most often goes on in it.
+  std::uint64_t cursor = 0;  ///< As last seen: where the group is made again if somebody removes it.
+  std::vector<std::shared_ptr<const StoredBlock>> blocks{};  ///< Read lately, from the cursor on; never a long list.
 };
 
 class SqliteSubscription final : public Subscription {
@@ -64,6 +64,7 @@ class SqliteSubscription final : public Subscription {
   void take_gaps(Database& db, Fetching& fetching, std::uint32_t group);
   void extend_lease(Database& db);
   void hand_over(Fetching& fetching);
+  void read_ahead(Database& db, std::uint32_t group, const Look& found, std::size_t events, std::size_t bytes);
   [[nodiscard]] std::shared_ptr<const StoredBlock> block_at(Database& db, std::uint32_t group, std::uint64_t offset);
 
   struct Change;
