@@ -2,7 +2,7 @@
 //   recovery_child writer  URL ARENA SLOT LOG NAME [COUNT]  publishes work; after each acknowledgement appends the ids
 //   to LOG recovery_child worker  URL ARENA SLOT LOG               handles work.made, publishes done.made; appends the
 //   ids to LOG recovery_child auditor URL ARENA SLOT LOG               handles done.made; appends the ids to LOG
-//   recovery_child trim    URL ARENA SLOT LOG               removes what every group has had
+//   recovery_child operator URL ARENA SLOT LOG              pauses, redrives, replays and trims
 //   recovery_child scene   URL ARENA SLOT LOG NAME          a bit of everything in one process, for failpoints
 // A line in LOG is written before the next step, by one write(2): it survives the death of the process.
 #include <fcntl.h>
@@ -43,20 +43,27 @@ class Journal {
   int fd_;
 };
 
-/// Marks the slot busy for a scope and counts a step at its end.
+/// Marks the slot busy for a scope. The step is counted at its start, so that whoever waits for it finds it under way.
 class Busy {
  public:
-  explicit Busy(Slot& slot) : slot_(slot) { slot_.busy.store(1); }
-  ~Busy() {
-    slot_.busy.store(0);
+  explicit Busy(Slot& slot) : slot_(slot) {
+    slot_.busy.store(1);
     recovery::advance(slot_);
   }
+  ~Busy() { slot_.busy.store(0); }
   Busy(const Busy&) = delete;
   Busy& operator=(const Busy&) = delete;
 
  private:
   Slot& slot_;
 };
+
+/// Keeps the processor busy, as a real handler would.
+void work_for(std::chrono::microseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
 
 struct Run {
   tidings::Bus bus;
@@ -111,6 +118,7 @@ void on_work(Run& run, tidings::Service& service) {
 void on_done(Run& run, tidings::Service& service) {
   service.on<Done>([&run](const tidings::DomainEvent<Done>& event) {
     const Busy busy(run.slot);
+    work_for(200us);
     run.journal.write(event.id + '\n');
   });
 }
@@ -120,16 +128,38 @@ int serve(Run& run, const char* name, void (*subscribe)(Run&, tidings::Service&)
   bool last = false;
   while (!last) {
     last = run.arena.stop.load() != 0;
-    tidings::Service service(run.bus, name, {.concurrency = 2, .prefetch_events = 64, .until_idle = 500ms});
+    tidings::Service service(run.bus, name, {.concurrency = 2, .prefetch_events = 64, .until_idle = 150ms});
     subscribe(run, service);
     service.run(std::stop_token{});
   }
   return 0;
 }
 
-/// Removes everything that every group has had.
-int trim(const Run& run) {
-  for (int slice = 0; slice < 50; ++slice) run.bus.transport().tend({.age = 0ms}, {});
+/// What an operator does: pauses and resumes, redrives the dead letters, replays, and trims.
+int operate(const Run& run) {
+  namespace transport = tidings::transport;
+  transport::Transport& engine = run.bus.transport();
+  const transport::GroupRef worker{"events:work", "worker"};
+  engine.change(worker, {.kind = transport::GroupChange::Kind::pause});
+  (void)engine.move(worker, {.states = {transport::ShelfState::dead}}, transport::ShelfAction::hand_out);
+  const transport::Page page = engine.read({.stream = "events:work", .limit = 10});
+  std::vector<transport::Outgoing> copies;
+  std::vector<tidings::Event> events;
+  for (const auto& record : page.records) events.push_back(tidings::decode<tidings::Json>(record.envelope));
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    copies.push_back({.stream = "events:work",
+                      .id = events[i].id,
+                      .type = events[i].type,
+                      .correlation = events[i].correlationId,
+                      .envelope = page.records[i].envelope});
+  }
+  for (std::uint64_t replay = 1; replay <= 7; ++replay) {
+    std::vector<transport::Result> results(copies.size());
+    engine.inject(worker, transport::Origin::replay, replay, copies, results);
+    engine.change(worker, {.kind = transport::GroupChange::Kind::resume});
+    (void)engine.move(worker, {.states = {transport::ShelfState::dead}}, transport::ShelfAction::hand_out);
+  }
+  for (int slice = 0; slice < 50; ++slice) engine.tend({.age = 0ms}, {});
   return 0;
 }
 
@@ -166,7 +196,7 @@ int main(int argc, char** argv) {
     if (role == "worker") return serve(run, "worker", on_work);
     if (role == "auditor") return serve(run, "auditor", on_done);
     if (role == "scene") return play_scene(run);
-    if (role == "trim") return trim(run);
+    if (role == "operator") return operate(run);
     return 2;
   } catch (const std::exception& error) {
     std::cerr << role << ": " << error.what() << '\n';

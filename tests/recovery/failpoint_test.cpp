@@ -28,22 +28,29 @@ TEST_P(EveryFailpoint, IsHitAndNothingIsLost) {
     hits += play(stage, "scene", failpoint, passage, "acknowledged-1") ? 1 : 0;
     drain(stage, "handled", "audited");
     audit(stage, {"acknowledged-0", "acknowledged-1"}, "handled");
-    // Trimming comes last: what it removes can no longer be audited, but the file must stay sound and usable.
-    hits += play(stage, "trim", failpoint, passage, "none") ? 1 : 0;
+    // The operator comes last: what is trimmed or replayed no longer fits the account, but the file must stay sound and
+    // the groups usable.
+    hits += play(stage, "operator", failpoint, passage, "none") ? 1 : 0;
     drain(stage, "handled", "audited");
     expect_sound_file(stage.database());
   }
   EXPECT_GT(hits, 0) << failpoint << " was never hit";
 }
 
-INSTANTIATE_TEST_SUITE_P(Recovery, EveryFailpoint,
-                         ::testing::ValuesIn(tidings::core::failpoint_names().begin(),
-                                             tidings::core::failpoint_names().end()),
-                         [](const auto& info) {
-                           std::string name(info.param);
-                           for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
-                           return name;
-                         });
+/// All that are listed, but for the one that exists for the unit test of failpoints themselves.
+std::vector<std::string_view> listed() {
+  std::vector<std::string_view> names;
+  for (const std::string_view name : tidings::core::failpoint_names()) {
+    if (name != "core.selftest") names.push_back(name);
+  }
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Recovery, EveryFailpoint, ::testing::ValuesIn(listed()), [](const auto& info) {
+  std::string name(info.param);
+  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  return name;
+});
 
 }  // namespace
 }  // namespace recovery
