@@ -24,7 +24,7 @@ struct SqliteSubscription::Fetching {
   std::vector<Look> looks{};
   std::vector<Taken> taken{};
   Batch batch{};
-  bool wanted = false, lost = false, group_gone = false, draining = false;
+  bool surveyed = true, wanted = false, lost = false, group_gone = false, draining = false;
 
   // Whether an event of `size` may come along, and takes its room.
   bool admit(std::size_t size) {
@@ -44,11 +44,13 @@ Batch SqliteSubscription::fetch(Millis wait, std::stop_token stop) {
   store_.check_usable();
   const auto deadline = deadline_in(wait);
   std::stop_callback woken(stop, [this] { store_.side().wake(); });
-  for (;;) {
+  for (bool woken_up = false;;) {
     const std::uint32_t seen = store_.side().signal();
     keep_membership();
     Fetching fetching;
+    fetching.surveyed = !(woken_up && wakes_pay_);
     Batch batch = try_fetch(fetching);
+    if (woken_up) wakes_pay_ = !batch.deliveries.empty();
     refresh_types();
     batch.types = types_;
     if (!batch.deliveries.empty() || !batch.gaps.empty() || stop.stop_requested()) return batch;
@@ -66,6 +68,7 @@ Batch SqliteSubscription::fetch(Millis wait, std::stop_token stop) {
       until = std::min(until, now + std::min<Millis>(Millis(look.next_due - fetching.now), fallback));
     }
     store_.side().wait(seen, until);
+    woken_up = store_.side().signal() != seen;
   }
 }
 
@@ -121,7 +124,6 @@ bool SqliteSubscription::look(Database& db, std::uint32_t group, Look& found) {
 }
 
 void SqliteSubscription::survey(Fetching& fetching) {
-  fetching.looks.resize(groups_.size());
   store_.read([&](Database& db) {
     for (std::uint32_t g = 0; g < groups_.size(); ++g) {
       Look& found = fetching.looks[g];
@@ -149,7 +151,12 @@ Batch SqliteSubscription::try_fetch(Fetching& fetching) {
     starved_ = false;
   }
   fetching.now = store_.due_ms();
-  survey(fetching);
+  fetching.looks.resize(groups_.size());
+  if (fetching.surveyed) {
+    survey(fetching);
+    if (!fetching.group_gone && !fetching.wanted) return std::move(fetching.batch);
+  }
+  if (!fetching.group_gone) store_.write([&](Database& db) { take(db, fetching); });
   if (fetching.group_gone) {
     store_.write([&](Database& db) {
       join_groups(db);
@@ -159,8 +166,6 @@ Batch SqliteSubscription::try_fetch(Fetching& fetching) {
     });
     return {};
   }
-  if (!fetching.wanted) return std::move(fetching.batch);
-  store_.write([&](Database& db) { take(db, fetching); });
   if (fetching.lost) {
     lose_all();
     return {};
@@ -190,14 +195,21 @@ void SqliteSubscription::take(Database& db, Fetching& fetching) {
   bool alone = false;
   for (std::uint32_t g = 0; g < groups; ++g) {
     Look& found = fetching.looks[g];
-    if (!look(db, g, found) || found.paused) {
-      found = {};
+    if (!look(db, g, found)) {
+      fetching.group_gone = true;
+      return;
+    }
+    fetching.batch.paused = fetching.batch.paused || found.paused;
+    if (found.paused) {
+      found = {.paused = true};
       continue;
     }
-    if (found.gap) take_gaps(db, fetching, g);
     alone = alone || found.alone || found.orphan;
     live += found.live() ? 1 : 0;
     due += found.due ? 1 : 0;
+  }
+  for (std::uint32_t g = 0; g < groups; ++g) {
+    if (fetching.looks[g].gap) take_gaps(db, fetching, g);
   }
   ++turn_;
   if (alone) {

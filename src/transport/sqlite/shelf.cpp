@@ -170,9 +170,24 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef ref, const ShelfQuery& 
   return found;
 }
 
+namespace {
+
+void check_replacement(const Outgoing& replacement) {
+  const std::size_t most = Capabilities{}.largest_event;
+  if (replacement.envelope.empty() || replacement.envelope.size() > most) {
+    throw Error(replacement.envelope.empty() ? ErrorCode::invalid : ErrorCode::too_large,
+                "the replacement " + std::string(replacement.id) + " has " +
+                    std::to_string(replacement.envelope.size()) + " bytes; 1 to " + std::to_string(most) +
+                    " are allowed");
+  }
+}
+
+}  // namespace
+
 std::size_t move_items(Store& store, GroupRef ref, const ShelfQuery& query, ShelfAction action,
                        const Outgoing& replacement) {
   std::vector<std::int64_t> rows;
+  if (action == ShelfAction::replace) check_replacement(replacement);
   store.write([&](Database& db) {
     rows.clear();
     each_item(store, db, find_group(db, ref), ref, query, [&](std::int64_t row, const ShelfItem& item) {

@@ -89,9 +89,10 @@ class SqliteSubscription final : public Subscription {
   std::mutex settling_{};         // Outer: one settlement at a time.
   std::mutex ledger_mutex_{};     // Inner: never held across I/O.
   Ledger ledger_{};
-  bool starved_ = false;  // fetch waits for room; guarded by ledger_mutex_.
-  Appender appender_{};   // Guarded by settling_.
-  std::size_t turn_ = 0;  // Which group comes first in the next fetch.
+  bool starved_ = false;    // fetch waits for room; guarded by ledger_mutex_.
+  Appender appender_{};     // Guarded by settling_.
+  bool wakes_pay_ = false;  // The last wake-up brought something: the next one need not look first.
+  std::size_t turn_ = 0;    // Which group comes first in the next fetch.
   std::uint32_t membership_seen_ = 0;
   WaitClock::time_point types_at_{}, takeover_at_{};
   std::shared_ptr<const std::vector<std::string>> types_{};
