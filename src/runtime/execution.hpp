@@ -70,10 +70,11 @@ class Execution {
   /// Handles `deliveries` of one handler (more than one only for batch handlers) and appends an outcome for each.
   void run(const Handler& handler, std::span<const transport::Delivery> deliveries, Cancellation& cancellation,
            std::vector<Outcome>& outcomes);
+  /// Handles one delivery of a handler that is no batch handler.
+  Outcome run_one(const Handler& handler, const transport::Delivery& delivery, Cancellation& cancellation);
 
  private:
   struct Batch;
-  Outcome run_one(const Handler& handler, const transport::Delivery& delivery, Cancellation& cancellation);
   void run_batch(const Handler& handler, std::span<const transport::Delivery> deliveries, Cancellation& cancellation,
                  std::vector<Outcome>& outcomes);
   std::optional<Outcome> refuse(const Handler& handler, const transport::Delivery& delivery);

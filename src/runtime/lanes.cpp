@@ -1,6 +1,7 @@
 #include "runtime/lanes.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace tidings::runtime {
@@ -61,6 +62,38 @@ void Lanes::take(std::size_t index, std::size_t most, std::vector<transport::Del
   }
   ++lane.running;
   ++running_;
+}
+
+void Lanes::take_run(std::size_t index, std::size_t most, std::vector<transport::Delivery>& out) {
+  Lane& lane = lanes_[index];
+  const std::uint64_t first = lane.items[lane.head].number;
+  const std::size_t wanted = std::min(lane.size(), std::max<std::size_t>(most, 1));
+  std::size_t run = 1;
+  if (!lane.items[lane.head].delivery.alone) {
+    while (run < wanted && lane.items[lane.head + run].number == first + run &&
+           !lane.items[lane.head + run].delivery.alone) {
+      ++run;
+    }
+  }
+  const std::size_t batch = std::exchange(lane.batch, run);
+  take(index, run, out);
+  lane.batch = batch;
+}
+
+void Lanes::put_back(std::size_t index, std::span<transport::Delivery> deliveries, Steady now) {
+  Lane& lane = lanes_[index];
+  // Numbered below everything that waits, in any lane: they were fetched before it.
+  std::uint64_t number = arrived_;
+  for (const Lane& each : lanes_) {
+    if (each.size() > 0) number = std::min(number, each.items[each.head].number);
+  }
+  number -= deliveries.size();
+  std::vector<Item> items;
+  items.reserve(deliveries.size());
+  for (transport::Delivery& delivery : deliveries) items.push_back({std::move(delivery), number++, now});
+  lane.items.insert(lane.items.begin() + static_cast<std::ptrdiff_t>(lane.head), std::make_move_iterator(items.begin()),
+                    std::make_move_iterator(items.end()));
+  size_ += deliveries.size();
 }
 
 void Lanes::finished(std::size_t lane) noexcept {

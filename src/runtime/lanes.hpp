@@ -22,6 +22,11 @@ class Lanes {
   [[nodiscard]] std::optional<std::size_t> next(Steady now, bool hurry) const noexcept;
   /// Moves the oldest of `lane` to `out` (up to its batch size and `most`) and counts one call as running.
   void take(std::size_t lane, std::size_t most, std::vector<transport::Delivery>& out);
+  /// Moves up to `most` from `lane`, which is no batch handler's, that arrived directly one after the other (so that
+  /// their order over all lanes is kept) and may run beside others, and counts one call as running.
+  void take_run(std::size_t lane, std::size_t most, std::vector<transport::Delivery>& out);
+  /// Puts back, as the oldest of `lane`, what a run did not come to.
+  void put_back(std::size_t lane, std::span<transport::Delivery> deliveries, Steady now);
   /// A call of `lane` has ended.
   void finished(std::size_t lane) noexcept;
   /// When the first batch that waits to fill may run as it is.
@@ -55,7 +60,7 @@ class Lanes {
 
   std::vector<Lane> lanes_;
   std::size_t size_ = 0;
-  std::uint64_t arrived_ = 0;
+  std::uint64_t arrived_ = std::uint64_t{1} << 32;  // Room below, for what is put back.
   unsigned running_ = 0;
   bool alone_running_ = false;
 };

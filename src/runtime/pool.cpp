@@ -151,8 +151,10 @@ void Pool::drain(Lock& lock) {
   const Steady until = now() + options_.drain;
   work_wake_.notify_all();
   while (!lead_is_over()) run_wake_.wait_for(lock, std::chrono::milliseconds(100));
+  for (const auto& worker : workers_) worker->progress.fetch_or(Worker::closed, std::memory_order_acq_rel);
   release_waiting();
   if (!wait_until(lock, until, &Pool::nothing_runs)) give_up_running(lock);
+  release_waiting();
   // Time to tell the engine, even where the handlers took all of it.
   settle_until_ = std::max(until, now() + std::chrono::seconds(2));
 }
@@ -174,6 +176,7 @@ void Pool::give_up_running(Lock& lock) {
     if (!worker->busy) continue;
     log(LogLevel::error, "a handler of " + service_->handlers.at(worker->lane).type +
                              " still runs at the end of the drain time and is left behind; its event is given back");
+    harvest(*worker);
     worker->busy = false;
     worker->abandoned = true;
     worker->thread.detach();

@@ -6,6 +6,7 @@
 // keeper renews the lease and ends handlers whose time is up.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <memory>
@@ -32,16 +33,22 @@ class Pool : public std::enable_shared_from_this<Pool> {
 
  private:
   using Lock = std::unique_lock<std::mutex>;
-  /// A worker, and the call that it is in.
+  /// A worker, and the call that it is in. With concurrency 1 a call may be a run: a few deliveries, one after the
+  /// other, without the lock in between. The worker announces each one that is complete in `progress`; whoever sets
+  /// `closed` there makes sure that the run begins no further one.
   struct Worker {
+    static constexpr std::uint32_t closed = 1U << 31;
     explicit Worker(detail::ServiceState& service) : execution(service) {}
     Execution execution;
     Cancellation cancellation;
     std::vector<transport::Delivery> deliveries;
-    std::vector<Outcome> outcomes;
+    std::vector<Outcome> outcomes;           // Those below `progress` may be moved away under the lock.
+    std::atomic<std::uint32_t> progress{0};  // Complete deliveries of the run, and the closed bit.
+    std::uint32_t harvested = 0;             // Outcomes that were moved away.
     std::size_t lane = 0;
     std::uint64_t call = 0;
-    Steady deadline{};
+    Steady began{};
+    std::atomic<Steady> deadline{Steady{}};  // Of the delivery that runs now.
     bool busy = false;
     bool abandoned = false;  // Its handler hangs; another worker stands in for it.
     bool exited = false;
@@ -64,6 +71,11 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void work(const std::shared_ptr<Worker>& worker);
   bool take(Worker& worker, Steady now);
   void execute(Lock& lock, Worker& worker);
+  void run_in_order(Worker& worker, const Handler& handler);
+  void collect(Outcome& outcome);
+  void harvest(Worker& worker);
+  void harvest_all();
+  [[nodiscard]] bool young_run() const noexcept;
   [[nodiscard]] bool may_lead(Steady now) const noexcept;
   void lead(Lock& lock, Steady now);
   void accept(transport::Batch& batch, Steady now);
@@ -78,6 +90,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   // pool_settle.cpp: the settler and the keeper.
   void settle_loop();
   void wake_settler();
+  [[nodiscard]] std::size_t enough_outcomes() const noexcept;
   void settle(std::vector<Outcome>& outcomes);
   void settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats);
   Outcome refused_outputs(const Outcome& outcome, const std::string& message) const;

@@ -8,9 +8,10 @@ namespace {
 
 using Kind = transport::Settlement::Kind;
 
-/// So many outcomes are worth a call of their own; fewer wait a moment for company while handlers run.
-constexpr std::size_t enough_to_settle = 256;
-constexpr std::chrono::microseconds linger{500};
+/// So many outcomes are worth a call of their own; fewer wait a moment for company while handlers run. Each call wakes
+/// a thread and is a transaction, so a busy service does better with few large ones.
+constexpr std::size_t enough_to_settle = 1024;
+constexpr std::chrono::microseconds linger{2000};
 
 void count(const Outcome& outcome, ServiceStats& stats) noexcept {
   switch (outcome.kind) {
@@ -40,10 +41,15 @@ void Pool::wake_settler() {
   if (settler_sleeps_) {
     settler_sleeps_ = false;
     settle_wake_.notify_one();
-  } else if (settler_lingers_ && (outcomes_.size() >= enough_to_settle || quiet() || draining_)) {
+  } else if (settler_lingers_ && (outcomes_.size() >= enough_outcomes() || quiet() || draining_)) {
     settler_lingers_ = false;
     settle_wake_.notify_one();
   }
+}
+
+std::size_t Pool::enough_outcomes() const noexcept {
+  // A quarter of the prefetch, so that room for the next fetch comes back while there is still something to handle.
+  return std::clamp<std::size_t>(options_.prefetch_events / 4, 1, enough_to_settle);
 }
 
 void Pool::settle_loop() {
@@ -51,16 +57,23 @@ void Pool::settle_loop() {
   std::vector<Outcome> outcomes;
   for (;;) {
     while (outcomes_.empty() && !settler_stops_) {
+      if (young_run()) {
+        // Its handler may hang now; what came before it in the run must not wait for that.
+        settle_wake_.wait_for(lock, linger);
+        harvest_all();
+        continue;
+      }
       settler_sleeps_ = true;
       settle_wake_.wait(lock);
       settler_sleeps_ = false;
     }
     if (outcomes_.empty()) return;
-    if (outcomes_.size() < enough_to_settle && !quiet() && !draining_) {
+    if (outcomes_.size() < enough_outcomes() && !quiet() && !draining_) {
       settler_lingers_ = true;
       settle_wake_.wait_for(lock, linger, [this] { return !settler_lingers_ || settler_stops_; });
       settler_lingers_ = false;
     }
+    harvest_all();
     outcomes.swap(outcomes_);
     settling_ = true;
     lock.unlock();
@@ -192,7 +205,7 @@ Millis Pool::keeper_pause(Steady at, Steady renew_at) const noexcept {
     wake = std::min<Steady>(wake, at + service_->handlers.at(lane).options.timeout);
   }
   for (const auto& worker : workers_) {
-    if (worker->busy) wake = std::min(wake, worker->deadline);
+    if (worker->busy) wake = std::min(wake, worker->deadline.load(std::memory_order_relaxed));
   }
   return std::max(std::chrono::ceil<Millis>(wake - at), Millis(1));
 }
@@ -200,23 +213,31 @@ Millis Pool::keeper_pause(Steady at, Steady renew_at) const noexcept {
 void Pool::expire(Lock& lock, Steady at) {
   std::vector<std::shared_ptr<Worker>> late;
   for (const auto& worker : workers_) {
-    if (worker->busy && worker->deadline <= at) late.push_back(worker);
+    if (worker->busy && worker->deadline.load(std::memory_order_relaxed) <= at) late.push_back(worker);
   }
   if (late.empty()) return;
   for (const auto& worker : late) {
     const Handler& handler = service_->handlers.at(worker->lane);
-    for (const transport::Delivery& delivery : worker->deliveries) {
+    // Of a run only the one that hangs is late: what is complete stays so, the rest has not begun.
+    const std::uint32_t complete =
+        worker->progress.fetch_or(Worker::closed, std::memory_order_acq_rel) & ~Worker::closed;
+    if (!handler.batch && complete == worker->deliveries.size()) continue;
+    harvest(*worker);
+    const std::span<transport::Delivery> unfinished = std::span(worker->deliveries).subspan(complete);
+    const std::size_t hanging = handler.batch ? unfinished.size() : 1;
+    for (const transport::Delivery& delivery : unfinished.first(hanging)) {
       outcomes_.push_back(
           make_outcome(*service_, delivery, &handler, Ending::timed_out, {},
                        "the handler ran longer than its timeout of " + format_duration(handler.options.timeout)));
       if (outcomes_.back().final()) ++final_;
     }
+    lanes_.put_back(worker->lane, unfinished.subspan(hanging), at);
     worker->busy = false;
     worker->abandoned = true;
     worker->thread.detach();
     ++abandoned_;
     --service_->stats.running;
-    final_running_ -= worker->deliveries.size();
+    final_running_ -= worker->deliveries.size() - worker->harvested;
     lanes_.finished(worker->lane);
     start_worker();
   }
@@ -236,7 +257,9 @@ void Pool::expire(Lock& lock, Steady at) {
 void Pool::cancel_running(Lock& lock) {
   std::vector<std::pair<std::shared_ptr<Worker>, std::uint64_t>> running;
   for (const auto& worker : workers_) {
-    if (worker->busy) running.emplace_back(worker, worker->call);
+    if (!worker->busy) continue;
+    worker->progress.fetch_or(Worker::closed, std::memory_order_acq_rel);
+    running.emplace_back(worker, worker->call);
   }
   lock.unlock();
   for (const auto& [worker, call] : running) worker->cancellation.fire(call);
@@ -273,7 +296,9 @@ void Pool::renew(Lock& lock) {
           worker->busy && std::any_of(worker->deliveries.begin(), worker->deliveries.end(), [&](const auto& d) {
             return std::find(lost.begin(), lost.end(), d.token) != lost.end();
           });
-      if (hit) running.emplace_back(worker, worker->call);
+      if (!hit) continue;
+      worker->progress.fetch_or(Worker::closed, std::memory_order_acq_rel);
+      running.emplace_back(worker, worker->call);
     }
     lock.unlock();
     for (const auto& [worker, call] : running) worker->cancellation.fire(call);

@@ -9,6 +9,12 @@ namespace {
 /// How long a fetch waits for something to come; only a bound, since a stop wakes it.
 constexpr Millis longest_fetch{5'000};
 
+/// A run is a few deliveries that are over soon: a lock, a clock and a queue a run cost less than one of each a
+/// delivery. Nobody waits for what a run holds, since runs are for a concurrency of 1; its outcomes wait this long at
+/// most.
+constexpr std::size_t most_of_run = 16;
+constexpr std::chrono::microseconds longest_run{500};
+
 }  // namespace
 
 void Pool::work(const std::shared_ptr<Worker>& worker) {
@@ -45,10 +51,21 @@ bool Pool::take(Worker& worker, Steady at) {
   }
   const std::optional<std::size_t> lane = lanes_.next(at, false);
   if (!lane) return false;
-  lanes_.take(*lane, most, worker.deliveries);
+  const Handler& handler = service_->handlers.at(*lane);
+  if (concurrency_ == 1 && !handler.batch) {
+    // A settler that sleeps would not look for what a run has finished, so the first delivery wakes it.
+    lanes_.take_run(*lane, settler_sleeps_ ? 1 : std::min(most, most_of_run), worker.deliveries);
+  } else {
+    lanes_.take(*lane, most, worker.deliveries);
+  }
   worker.lane = *lane;
   worker.call = worker.cancellation.begin();
-  worker.deadline = at + service_->handlers.at(*lane).options.timeout;
+  worker.began = at;
+  worker.deadline.store(at + handler.options.timeout, std::memory_order_relaxed);
+  worker.outcomes.clear();
+  worker.outcomes.reserve(worker.deliveries.size());
+  worker.progress.store(0, std::memory_order_relaxed);
+  worker.harvested = 0;
   worker.busy = true;
   final_running_ += worker.deliveries.size();
   ++service_->stats.running;
@@ -57,24 +74,67 @@ bool Pool::take(Worker& worker, Steady at) {
 
 void Pool::execute(Lock& lock, Worker& worker) {
   lock.unlock();
-  worker.outcomes.clear();
-  worker.execution.run(service_->handlers.at(worker.lane), worker.deliveries, worker.cancellation, worker.outcomes);
+  const Handler& handler = service_->handlers.at(worker.lane);
+  if (handler.batch) {
+    worker.execution.run(handler, worker.deliveries, worker.cancellation, worker.outcomes);
+  } else {
+    run_in_order(worker, handler);
+  }
   lock.lock();
   if (worker.abandoned) return;
   worker.busy = false;
   --service_->stats.running;
   lanes_.finished(worker.lane);
-  final_running_ -= worker.deliveries.size();
-  worker.deliveries.clear();
-  for (Outcome& outcome : worker.outcomes) {
-    if (outcome.final()) ++final_;
-    // Given back to be fetched again at once: not so fast that it becomes a hot loop.
-    if (outcome.kind == transport::Settlement::Kind::release) fetch_after_ = now() + std::chrono::milliseconds(100);
-    outcomes_.push_back(std::move(outcome));
+  const std::size_t complete = handler.batch ? worker.deliveries.size() : worker.outcomes.size();
+  final_running_ -= worker.deliveries.size() - worker.harvested;
+  for (std::size_t i = worker.harvested; i < worker.outcomes.size(); ++i) collect(worker.outcomes[i]);
+  if (complete < worker.deliveries.size()) {
+    lanes_.put_back(worker.lane, std::span(worker.deliveries).subspan(complete), now());
   }
-  if (options_.until_idle) active_ = now();
+  worker.deliveries.clear();
+  if (options_.until_idle && quiet()) active_ = now();
   wake_settler();
   if (draining_) run_wake_.notify_all();
+}
+
+void Pool::run_in_order(Worker& worker, const Handler& handler) {
+  for (std::uint32_t i = 0;;) {
+    worker.outcomes.push_back(worker.execution.run_one(handler, worker.deliveries[i], worker.cancellation));
+    std::uint32_t expected = i;
+    if (!worker.progress.compare_exchange_strong(expected, i + 1, std::memory_order_acq_rel)) return;
+    if (++i == worker.deliveries.size()) return;
+    const Steady at = now();
+    if (at - worker.began > longest_run) return;
+    worker.deadline.store(at + handler.options.timeout, std::memory_order_relaxed);
+  }
+}
+
+void Pool::collect(Outcome& outcome) {
+  if (outcome.final()) ++final_;
+  // Given back to be fetched again at once: not so fast that it becomes a hot loop.
+  if (outcome.kind == transport::Settlement::Kind::release) fetch_after_ = now() + std::chrono::milliseconds(100);
+  outcomes_.push_back(std::move(outcome));
+}
+
+void Pool::harvest(Worker& worker) {
+  const std::uint32_t complete = worker.progress.load(std::memory_order_acquire) & ~Worker::closed;
+  for (; worker.harvested < complete; ++worker.harvested) {
+    collect(worker.outcomes[worker.harvested]);
+    --final_running_;
+  }
+}
+
+void Pool::harvest_all() {
+  for (const auto& worker : workers_) {
+    if (worker->busy) harvest(*worker);
+  }
+}
+
+bool Pool::young_run() const noexcept {
+  const Steady at = now();
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
+    return worker->busy && worker->deliveries.size() > 1 && at - worker->began < 2 * longest_run;
+  });
 }
 
 void Pool::late_return(Worker& worker) {

@@ -76,7 +76,7 @@ Report bench_consume(const std::string& url, const BenchOptions& options) {
     bus.transport().change({.stream = event_stream(message_info<UserStored>().type), .group = group}, {});
     Service service(bus, group,
                     {.concurrency = options.concurrency,
-                     .prefetch_events = 4 * options.batch,
+                     .prefetch_events = 8 * options.batch,
                      .max_events = options.events,
                      .until_idle = Millis{10'000}});
     service.on<UserStored>(
