@@ -122,6 +122,13 @@ TEST_F(Exec, TheShellDiesWithTheConsumer) {
   await([&] { return is_gone(shell); }, "CMD's shell is gone");
 }
 
+TEST_F(Exec, ASlowCmdLeavesTheRestToOtherConsumers) {
+  for (int i = 0; i < 20; ++i) publish("user.created");
+  const auto slow = start({"consume", "events:user", "--group", "g", "--exec", "echo runs; exec sleep 60"});
+  EXPECT_EQ(slow->line(), "runs");
+  EXPECT_EQ(consume("exit 0", {"--max", "12"}).code, 0);
+}
+
 TEST_F(Exec, ManyRunAtOnceWhenToldTo) {
   for (int i = 0; i < 4; ++i) publish("user.created");
   // Each waits for all four: one at a time would never end.

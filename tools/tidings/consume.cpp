@@ -18,6 +18,8 @@ namespace {
 /// What CMD exits with to say more than failed (sysexits.h: EX_TEMPFAIL, EX_DATAERR).
 constexpr int exit_try_again = 75;
 constexpr int exit_reject = 65;
+/// How many events a CMD that runs has waiting behind it, itself included.
+constexpr unsigned exec_prefetch = 4;
 /// A printed line waits for its reader as long as it takes, unless --timeout says otherwise.
 constexpr Millis no_timeout{Millis(std::chrono::hours(24 * 365))};
 
@@ -25,6 +27,8 @@ ServiceOptions service_options(const ConsumeArguments& arguments) {
   ServiceOptions options;
   options.concurrency = arguments.concurrency;
   options.max_events = arguments.max;
+  // What is fetched ahead waits for this process; a CMD is slow, and another consumer could run it meanwhile.
+  if (!arguments.exec.empty()) options.prefetch_events = std::size_t{exec_prefetch} * arguments.concurrency;
   if (!arguments.until_idle.empty()) options.until_idle = duration_value("--until-idle", arguments.until_idle);
   if (!arguments.lease.empty()) options.lease = duration_value("--lease", arguments.lease);
   if (arguments.from == "end") options.start.kind = Start::Kind::end;
