@@ -73,6 +73,11 @@ TEST_F(Usage, BadValuesExitWith2) {
       {"dlq", "drop", "--group", "g"},
       {"dlq", "drop", "--group", "g", "--all", "--reason", "rejected"},
       {"dlq", "show", "--group", "g"},
+      {"dlq", "ls", "--group", "g", "--reason", "exhausted"},
+      {"publish", "user.created", "--data", "@/tmp"},
+      {"publish", "--jsonl", "/tmp"},
+      {"bench", "publish", "--events", "0"},
+      {"bench", "publish", "--batch", "-1"},
       {"dlq", "edit", "--group", "g", "--data", "{}"},
       {"dlq", "edit", "--group", "g", "--id", "x"},
       {"replay", "events:user"},
@@ -101,6 +106,16 @@ TEST_F(Usage, BadValuesExitWith2) {
     EXPECT_EQ(outcome.out, "") << command;
     EXPECT_TRUE(outcome.err.starts_with("tidings: ")) << command << "\n" << outcome.err;
   }
+}
+
+TEST_F(Usage, AMistakeIsExplainedInOneReadableLine) {
+  EXPECT_EQ(tidings({"consume", "events:user", "--group", "g", "--max", "-1"}).err,
+            "tidings: --max: '-1' is no count; write a whole number such as 10; see `tidings consume --help`\n");
+  EXPECT_EQ(tidings({"bench", "publish", "--events", "0"}).err,
+            "tidings: --events: '0' is too few; write 1 or more; see `tidings bench --help`\n");
+  EXPECT_EQ(tidings({"publish", "user.created", "--data", "@/tmp"}).err,
+            "tidings: --data: the file /tmp cannot be read\n");
+  EXPECT_EQ(tidings({"dlq", "ls"}).err, "tidings: --group is required; see `tidings dlq ls --help`\n");
 }
 
 TEST_F(Usage, EveryCommandExplainsItselfWithAnExample) {

@@ -59,6 +59,22 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
+/// Refuses what is no whole number, in fewer words than CLI11, which names the largest double there is.
+std::string count(const std::string& text) {
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  return digits ? std::string() : "'" + text + "' is no count; write a whole number such as 10";
+}
+
+/// The same without 0.
+std::string positive_count(const std::string& text) {
+  return text.find_first_not_of('0') == std::string::npos ? "'" + text + "' is too few; write 1 or more" : count(text);
+}
+
+/// What is typed to reach a command: `tidings dlq retry`.
+std::string words_to(const CLI::App& app) {
+  return app.get_parent() == nullptr ? "tidings" : words_to(*app.get_parent()) + " " + app.get_name();
+}
+
 /// The tree of commands: it fills the structs in, and knows which function each command runs.
 class Program {
  public:
@@ -194,9 +210,7 @@ void Program::add_consume() {
       ->option_text("T");
   app->add_option("--exec", to.exec, "Runs CMD with the event on stdin: exit 0 done, 75 try again, 65 reject")
       ->option_text("CMD");
-  app->add_option("--max", to.max, "Stops after N done or dead-lettered events")
-      ->check(CLI::NonNegativeNumber)
-      ->option_text("N");
+  app->add_option("--max", to.max, "Stops after N done or dead-lettered events")->check(count)->option_text("N");
   app->add_option("--until-idle", to.until_idle, "Stops when nothing came for DUR")->option_text("DUR");
   app->add_option("--concurrency", to.concurrency, "Events at once; 1 keeps them in order")
       ->check(CLI::Range(1U, 4096U))
@@ -223,7 +237,7 @@ void Program::add_tail() {
   app->add_option("--correlation", tail_.correlation, "Only this correlation id")->option_text("C");
   app->add_flag("-f,--follow", tail_.follow, "Goes on until interrupted");
   app->add_option("-n", tail_.count, "How many: the last N, or the first N with --from")
-      ->check(CLI::NonNegativeNumber)
+      ->check(count)
       ->option_text("N");
 }
 
@@ -247,6 +261,8 @@ void Program::add_dlq() {
   CLI::App* dlq = add(&app_, "dlq", "Dead letters: looks at them, hands them out again, corrects or drops them",
                       "tidings dlq ls --group audit", {});
   dlq->require_subcommand(1);
+  const std::vector<std::string> reasons{"attempts_exhausted",  "rejected", "crashed", "timed_out", "undecodable",
+                                         "unsupported_version", "expired"};
   const auto verb = [&](const char* name, const char* description, const char* example, DlqArguments::Verb which) {
     CLI::App* app = add(dlq, name, description, example, [this, which] {
       dlq_.verb = which;
@@ -257,7 +273,7 @@ void Program::add_dlq() {
     app->add_option("--id", dlq_.ids, "An event's id, or a dead letter's key (repeatable)")
         ->allow_extra_args(false)
         ->option_text("ID");
-    app->add_option("--reason", dlq_.reason, "Only this reason, such as attempts_exhausted")->option_text("R");
+    add_choice(app, "--reason", dlq_.reason, reasons, "Only this reason, such as attempts_exhausted")->option_text("R");
     if (which == DlqArguments::Verb::retry || which == DlqArguments::Verb::drop) {
       app->add_flag("--all", dlq_.all, "All dead letters of the group");
       app->add_flag("-y,--yes", dlq_.yes, "Does not ask; needed without a terminal when no --id says which");
@@ -337,12 +353,10 @@ void Program::add_bench() {
                       [this] { return cli::run_bench(resolve_url(common_), bench_); });
   add_choice(app, "PATH", bench_.path, {"publish", "consume", "e2e", "latency"}, "publish, consume, e2e or latency")
       ->required();
-  app->add_option("--events", bench_.events, "How many; else 100000")->check(CLI::PositiveNumber)->option_text("N");
-  app->add_option("--batch", bench_.batch, "Events of one publish; else 500")
-      ->check(CLI::PositiveNumber)
-      ->option_text("B");
+  app->add_option("--events", bench_.events, "How many; else 100000")->check(positive_count)->option_text("N");
+  app->add_option("--batch", bench_.batch, "Events of one publish; else 500")->check(positive_count)->option_text("B");
   app->add_option("--size", bench_.size, "Bytes of one envelope; else 300")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_count)
       ->option_text("BYTES");
   app->add_option("--producers", bench_.producers, "Publishing threads; else 1")
       ->check(CLI::Range(1U, 1024U))
@@ -396,7 +410,7 @@ const CLI::App* Program::deepest() const {
 
 std::string Program::explain(const CLI::ParseError& error) const {
   const CLI::App* command = deepest();
-  const std::string see = "; see `tidings" + (command == &app_ ? "" : " " + command->get_name()) + " --help`";
+  const std::string see = "; see `" + words_to(*command) + " --help`";
   std::string word;
   for (const std::string& rest : app_.remaining(true)) {
     if (word.empty()) word = rest;

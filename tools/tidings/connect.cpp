@@ -118,7 +118,10 @@ std::string json_value(std::string_view option, const std::string& text) {
     json = read_all(std::cin);
   } else if (text.starts_with('@')) {
     std::ifstream file(text.substr(1), std::ios::binary);
-    if (!file) throw UsageError(std::string(option) + ": the file " + text.substr(1) + " cannot be read");
+    file.peek();  // A directory can be opened, but not read.
+    if (file.bad() || !file.is_open())
+      throw UsageError(std::string(option) + ": the file " + text.substr(1) + " cannot be read");
+    file.clear();  // An empty file is read to its end already.
     json = read_all(file);
   }
   while (!json.empty() && (json.back() == '\n' || json.back() == '\r')) json.pop_back();

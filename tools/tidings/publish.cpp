@@ -1,6 +1,7 @@
 // tidings publish, tidings send: one message from its parts, or whole envelopes, one a line.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -171,7 +172,9 @@ int publish_lines(const Common& common, const PublishArguments& arguments) {
   int descriptor = STDIN_FILENO;
   if (*arguments.lines != "-") {
     descriptor = ::open(arguments.lines->c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw UsageError("--jsonl: the file " + *arguments.lines + " cannot be read");
+    struct stat kind {};
+    if (descriptor < 0 || ::fstat(descriptor, &kind) != 0 || S_ISDIR(kind.st_mode))
+      throw UsageError("--jsonl: the file " + *arguments.lines + " cannot be read");
   }
   LinePublisher publisher(open_bus(common, arguments.source),
                           arguments.command ? MessageKind::command : MessageKind::event,
