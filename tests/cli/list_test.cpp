@@ -30,6 +30,8 @@ TEST_F(Lists, AnEmptyListIsAnEmptyArray) {
   }
   EXPECT_EQ(expect_ok({"tail", "events:user", "--json"}), "[]\n");
   EXPECT_EQ(expect_ok({"tail", "events:user"}), "");
+  EXPECT_EQ(tidings({"tail", "events:user"}).err,
+            "tidings: there is no stream events:user yet; `tidings streams` lists what is there\n");
 }
 
 TEST_F(Lists, StreamRows) {

@@ -59,6 +59,8 @@ TEST_F(Tools, BashCompletesCommandsVerbsAndOptions) {
   EXPECT_EQ(complete("tidings -u sqlite:x dlq re", 4), "retry\n");
   EXPECT_EQ(complete("tidings dlq ls --rea", 3), "--reason\n");
   EXPECT_EQ(complete("tidings completion f", 2), "fish\n");
+  EXPECT_EQ(complete("tidings groups -o ''", 3), "table json jsonl\n");
+  EXPECT_EQ(complete("tidings dlq ls --reason un", 4), "undecodable unsupported_version\n");
   EXPECT_EQ(complete("tidings tail --from publish --foll", 4), "--follow\n");
 }
 

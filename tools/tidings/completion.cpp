@@ -1,4 +1,6 @@
 // tidings completion: scripts that complete commands and options, made from the tree that parses them.
+#include <map>
+
 #include "commands.hpp"
 #include "failure.hpp"
 #include "output.hpp"
@@ -35,17 +37,15 @@ void bash_cases(const CommandOutline& command, const std::string& path, std::str
   }
 }
 
-std::string value_options(const CommandOutline& command) {
-  std::string names;
+/// The options that take a value, each with the values that it takes; with none when it takes any.
+std::map<std::string, std::string> value_options(const CommandOutline& command) {
+  std::map<std::string, std::string> values;
   for (const auto& option : command.options) {
     if (!option.takes_value) continue;
-    for (const std::string& name : option.names) names += (names.empty() ? "" : "|") + name;
+    for (const std::string& name : option.names) values[name] = joined(option.values);
   }
-  for (const CommandOutline& child : command.commands) {
-    const std::string below = value_options(child);
-    if (!below.empty()) names += (names.empty() ? "" : "|") + below;
-  }
-  return names;
+  for (const CommandOutline& child : command.commands) values.merge(value_options(child));
+  return values;
 }
 
 std::string all_paths(const CommandOutline& command, const std::string& path) {
@@ -60,6 +60,12 @@ std::string all_paths(const CommandOutline& command, const std::string& path) {
 }
 
 std::string bash_script(const CommandOutline& program) {
+  std::string value_names, value_cases;
+  for (const auto& [name, values] : value_options(program)) {
+    value_names += (value_names.empty() ? "" : "|") + name;
+    if (!values.empty())
+      value_cases += "    " + name + ") COMPREPLY=($(compgen -W '" + values + "' -- \"$current\")); return ;;\n";
+  }
   std::string out =
       "# bash completion for tidings. Load it with: source <(tidings completion bash)\n"
       "_tidings() {\n"
@@ -68,8 +74,8 @@ std::string bash_script(const CommandOutline& program) {
       "    word=${COMP_WORDS[i]}\n"
       "    if [[ -n $skip ]]; then skip=''; continue; fi\n"
       "    case $word in\n      " +
-      value_options(program) +
-      ") skip=1; continue ;;\n"
+      value_names +
+      ") skip=$word; continue ;;\n"
       "      -*) continue ;;\n"
       "    esac\n"
       "    case \"${path:+$path }$word\" in\n      " +
@@ -77,7 +83,10 @@ std::string bash_script(const CommandOutline& program) {
       ") path=\"${path:+$path }$word\" ;;\n"
       "    esac\n"
       "  done\n"
-      "  if [[ -n $skip ]]; then COMPREPLY=($(compgen -f -- \"$current\")); return; fi\n"
+      "  case \"$skip\" in\n" +
+      value_cases +
+      "    ?*) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
+      "  esac\n"
       "  case \"$path\" in\n";
   bash_cases(program, {}, out);
   return out +

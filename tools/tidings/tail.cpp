@@ -67,9 +67,12 @@ transport::ReadRange matching(const TailArguments& arguments, const std::string&
   return range;
 }
 
+/// Where the stream ends now. One that does not exist may come, so it is only named: it may be mistyped, too.
 Position end_of(transport::Transport& transport, const std::string& stream) {
   const auto info = transport.describe(stream);
-  return info.empty() ? Position{} : info.front().end;
+  if (!info.empty()) return info.front().end;
+  complain("there is no stream " + stream + " yet; `tidings streams` lists what is there");
+  return {};
 }
 
 /// The last `count` events of all streams together, in the order in which they were stored.
