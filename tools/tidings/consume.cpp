@@ -20,6 +20,8 @@ constexpr int exit_try_again = 75;
 constexpr int exit_reject = 65;
 /// How many events a CMD that runs has waiting behind it, itself included.
 constexpr unsigned exec_prefetch = 4;
+/// A lease is renewed at a third of its time; below this a busy machine loses it all the time.
+constexpr Millis shortest_lease{100};
 /// A printed line waits for its reader as long as it takes, unless --timeout says otherwise.
 constexpr Millis no_timeout{Millis(std::chrono::hours(24 * 365))};
 
@@ -31,6 +33,10 @@ ServiceOptions service_options(const ConsumeArguments& arguments) {
   if (!arguments.exec.empty()) options.prefetch_events = std::size_t{exec_prefetch} * arguments.concurrency;
   if (!arguments.until_idle.empty()) options.until_idle = duration_value("--until-idle", arguments.until_idle);
   if (!arguments.lease.empty()) options.lease = duration_value("--lease", arguments.lease);
+  if (options.lease < shortest_lease) {
+    throw UsageError("--lease " + arguments.lease + " cannot be renewed in time; write " +
+                     format_duration(shortest_lease) + " or more");
+  }
   if (arguments.from == "end") options.start.kind = Start::Kind::end;
   if (!arguments.from.empty() && arguments.from != "end" && arguments.from != "beginning") {
     throw UsageError("--from is beginning or end; `tidings group seek` moves an existing group anywhere");
@@ -50,6 +56,8 @@ HandlerOptions handler_options(const ConsumeArguments& arguments) {
   }
   if (arguments.exec.empty()) options.timeout = no_timeout;
   if (!arguments.timeout.empty()) options.timeout = duration_value("--timeout", arguments.timeout);
+  if (options.timeout == Millis(0))
+    throw UsageError("--timeout 0 leaves no time for an event; write 5m, or leave it out");
   return options;
 }
 
