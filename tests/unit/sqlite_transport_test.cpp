@@ -183,8 +183,7 @@ TEST_F(SqliteTransportTest, TheDeadAreTakenOverOnceTheirLeaseIsPast) {
 }
 
 TEST_F(SqliteTransportTest, AProcessThatDiesIsSeenAtOnce) {
-  const auto transport = open();
-  publish(*transport, 0, 1);
+  publish(*open(), 0, 1);  // A log that is open at the fork would be refused in the child.
   const pid_t child = ::fork();
   if (child == 0) {
     auto own = open();
@@ -195,6 +194,7 @@ TEST_F(SqliteTransportTest, AProcessThatDiesIsSeenAtOnce) {
   int status = -1;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_EQ(status, 0);
+  const auto transport = open();
   const auto reader = transport->subscribe(interest());
   const Batch batch = reader->fetch(Millis(0), {});
   ASSERT_EQ(batch.deliveries.size(), 1U);

@@ -5,9 +5,9 @@
 
 namespace tidings::transport::sqlite {
 
-Database::Database(std::string path, int busy_ms) : path_(std::move(path)) {
-  const int code =
-      sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+Database::Database(std::string path, int busy_ms, bool create) : path_(std::move(path)) {
+  const int code = sqlite3_open_v2(
+      path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0), nullptr);
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> closer(db_, sqlite3_close);
   if (code != SQLITE_OK) fail(code);
   sqlite3_extended_result_codes(db_, 1);
@@ -74,11 +74,17 @@ void Database::fail(int code) {
     case SQLITE_AUTH:
       throw Error(ErrorCode::unauthorized, what + "; make the file and its directory writable for this user");
     case SQLITE_CANTOPEN:
+      if (os_error == EMFILE || os_error == ENFILE) {
+        throw Error(ErrorCode::unavailable, true, what + "; too many files are open: close some or raise the limit");
+      }
       throw Error(os_error == EACCES || os_error == EPERM ? ErrorCode::unauthorized : ErrorCode::io,
                   what + "; check the path and its permissions");
     case SQLITE_NOMEM:
       throw Error(ErrorCode::unavailable, true, what + "; free memory, then try again");
     case SQLITE_IOERR:
+      if (code == SQLITE_IOERR_NOMEM) {
+        throw Error(ErrorCode::unavailable, true, what + "; free memory, then try again");
+      }
       if (os_error == ENOSPC || os_error == EDQUOT) {
         throw Error(ErrorCode::full, true, what + "; make room on its file system, then try again");
       }

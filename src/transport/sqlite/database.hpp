@@ -20,8 +20,9 @@ namespace tidings::transport::sqlite {
 /// A connection. One thread at a time.
 class Database {
  public:
-  /// Opens `path`. The connection never checkpoints by itself; `busy_ms` is how long a statement waits for others.
-  Database(std::string path, int busy_ms);
+  /// Opens `path`, or creates it with `create`. The connection never checkpoints by itself; `busy_ms` is how long a
+  /// statement waits for others.
+  Database(std::string path, int busy_ms, bool create = false);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@
 #include <utility>
 
 #include <tidings/error.hpp>
+
+#include "transport/sqlite/fork.hpp"
 
 namespace tidings::transport::sqlite {
 namespace {
@@ -44,8 +47,8 @@ struct flock byte_lock(short type, off_t byte) {
   return lock;
 }
 
-int open_side(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+int open_side(const std::string& path, int flags) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0666);
   if (fd >= 0) return fd;
   const int error = errno;
   const bool refused = error == EACCES || error == EPERM || error == EROFS;
@@ -53,6 +56,30 @@ int open_side(const std::string& path) {
               "cannot open " + path + ": " + std::strerror(error) +
                   (refused ? "; the log's directory must be writable for every process that uses it"
                            : "; free what is short and open the log again"));
+}
+
+// Opens what `file` is. A file that was put in its place would give locks that nobody else sees.
+int open_again(const std::string& path, const Descriptor& file) {
+  Descriptor opened(open_side(path, 0));
+  struct stat mine {
+  }, now{};
+  if (::fstat(file.get(), &mine) != 0 || ::fstat(opened.get(), &now) != 0 || mine.st_ino != now.st_ino ||
+      mine.st_dev != now.st_dev) {
+    throw Error(ErrorCode::io, path +
+                                   " was removed or replaced while the log was open; close every program that uses "
+                                   "the log, then open it again");
+  }
+  return opened.release();
+}
+
+// Room for all of the file: a page that the disk has no room for would be a SIGBUS at its first use.
+void fill(const Descriptor& file, const std::string& path) {
+  int error = 0;
+  do error = ::posix_fallocate(file.get(), 0, mapped_bytes);
+  while (error == EINTR);
+  if (error == 0) return;
+  throw Error(error == ENOSPC || error == EDQUOT ? ErrorCode::full : ErrorCode::io, true,
+              "cannot size " + path + ": " + std::strerror(error) + "; make room on its file system");
 }
 
 }  // namespace
@@ -71,20 +98,30 @@ struct SideFile::Words {
   // Written under the write lock, once a boot.
   std::uint64_t boot = 0;
   std::int64_t offset = 0;
+  std::atomic<std::uint64_t> counted_boot{0};  // Of the counters of those who wait.
 };
 
 Descriptor::~Descriptor() {
+  if (kept_) forget_descriptor(fd_);
   if (fd_ >= 0) ::close(fd_);
 }
 
-SideFile::SideFile(std::string path) : path_(std::move(path)), file_(open_side(path_)) {
-  if (::ftruncate(file_.get(), mapped_bytes) != 0) {
-    throw Error(errno == ENOSPC ? ErrorCode::full : ErrorCode::io, true,
-                "cannot size " + path_ + ": " + std::strerror(errno) + "; make room on its file system");
-  }
-  void* mapped = ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0);
+void Descriptor::keep_from_children() {
+  sqlite::keep_from_children(fd_);
+  kept_ = true;
+}
+
+SideFile::SideFile(std::string path, std::uint64_t boot) : path_(std::move(path)), file_(open_side(path_, O_CREAT)) {
+  file_.keep_from_children();
+  fill(file_, path_);
+  // A mapping keeps its file description, and the locks of that, beyond a fork: it gets one of its own.
+  const Descriptor source(open_again(path_, file_));
+  void* mapped = ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, source.get(), 0);
   if (mapped == MAP_FAILED) throw Error(ErrorCode::io, "cannot map " + path_ + ": " + std::strerror(errno));
   words_ = static_cast<Words*>(mapped);  // All zero when new, and any value is a valid state.
+  if (words_->counted_boot.load() != boot && words_->counted_boot.exchange(boot) != boot) {
+    for (Word* waiting : {&words_->turn.waiting, &words_->write.waiting, &words_->waiting}) waiting->store(0);
+  }
 }
 
 SideFile::~SideFile() { ::munmap(words_, mapped_bytes); }
@@ -135,7 +172,8 @@ bool SideFile::lock_write(WaitClock::time_point deadline) {
 void SideFile::unlock_write() noexcept { unlock(write_byte, words_->write); }
 
 Descriptor SideFile::hold_alive(std::int64_t owner) const {
-  Descriptor file(open_side(path_));
+  Descriptor file(open_again(path_, file_));
+  file.keep_from_children();
   struct flock lock = byte_lock(F_WRLCK, first_owner_byte + owner);
   if (::fcntl(file.get(), F_OFD_SETLK, &lock) != 0) {
     throw Error(ErrorCode::io, true, "cannot lock " + path_ + ": " + std::strerror(errno));

@@ -20,22 +20,30 @@ class Descriptor {
  public:
   Descriptor() = default;
   explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor(Descriptor&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), kept_(std::exchange(other.kept_, false)) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
     std::swap(fd_, other.fd_);
+    std::swap(kept_, other.kept_);
     return *this;
   }
   ~Descriptor();
+  /// Ends with this process in any case: a forked child does not have it.
+  void keep_from_children();
   [[nodiscard]] int get() const noexcept { return fd_; }
+  /// Gives it away unclosed.
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 
  private:
   int fd_ = -1;
+  bool kept_ = false;
 };
 
 class SideFile {
  public:
-  /// Opens or creates it. Throws Error{unauthorized} or Error{io}.
-  explicit SideFile(std::string path);
+  /// Opens or creates it. Throws Error{unauthorized}, Error{full} or Error{io}. The first that comes with a new `boot`
+  /// forgets who waited when the machine went down.
+  SideFile(std::string path, std::uint64_t boot);
   ~SideFile();
   SideFile(const SideFile&) = delete;
   SideFile& operator=(const SideFile&) = delete;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <pthread.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -26,11 +25,24 @@ namespace {
 // Past this the publisher itself moves the WAL; normally upkeep has done it long before.
 constexpr int hard_wal_frames = (64 << 20) / 4096;
 
-std::uint64_t fork_generation() noexcept {
-  static std::atomic<std::uint64_t> forks{0};
-  static const int registered =
-      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
-  return forks.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(registered != 0);
+constexpr int large_wal_frames = (16 << 20) / 4096;
+constexpr std::int64_t frame_bytes = 4096 + 24;
+constexpr std::int64_t noticed_wal_bytes = 4 << 20;
+
+// The one name of a file, whatever the working directory becomes and whichever link leads to it: the side files and
+// the locks go by it.
+std::string true_path(const std::string& path) {
+  if (path.empty()) return path;
+  std::error_code error;
+  std::filesystem::path whole = std::filesystem::absolute(path, error);
+  if (error) return path;
+  for (int links = 0; links < 40 && std::filesystem::is_symlink(whole, error); ++links) {
+    const std::filesystem::path target = std::filesystem::read_symlink(whole, error);
+    if (error) break;
+    whole = whole.parent_path() / target;
+  }
+  const std::filesystem::path canonical = std::filesystem::weakly_canonical(whole, error);
+  return error ? whole.string() : canonical.string();
 }
 
 std::string read_boot_id() {
@@ -116,7 +128,7 @@ void Turn::unlock() {
 }
 
 Store::Store(const Url& url, const Environment& environment)
-    : environment_(environment), path_(url.path), boot_id_(read_boot_id()), generation_(fork_generation()) {
+    : environment_(environment), path_(true_path(url.path)), boot_id_(read_boot_id()), generation_(fork_generation()) {
   url.check_options({"durability", "retention_age", "retention_bytes", "retention_pass", "reserve"});
   if (const auto level = url.option("durability")) {
     if (*level != "process" && *level != "disk") {
@@ -126,7 +138,11 @@ Store::Store(const Url& url, const Environment& environment)
   }
   reserve_ = url.size("reserve").value_or(reserve_);
   check_directory(path_);
-  side_ = std::make_unique<SideFile>(path_ + "-tidings");
+  if (open_since_fork(path_)) {
+    throw Error(ErrorCode::conflict,
+                "cannot open " + path_ + ": it was open when this process was forked; exec, or fork before opening");
+  }
+  side_ = std::make_unique<SideFile>(path_ + "-tidings", stable_hash(boot_id_) | 1U);
   if (!side_->lock_write(deadline_in(Millis{10'000}))) {
     throw Error(ErrorCode::unavailable, true,
                 "cannot open " + path_ + ": another process has been writing for 10 s; is it stopped?");
@@ -142,7 +158,8 @@ Store::Store(const Url& url, const Environment& environment)
 }
 
 void Store::open_database() {
-  writer_ = std::make_unique<Database>(path_, 2'000);
+  writer_ = std::make_unique<Database>(path_, 2'000, true);
+  mark_ = OpenMark(path_);
   Database& db = *writer_;
   const std::int64_t id = pragma(db, "PRAGMA application_id");
   const std::int64_t pages = pragma(db, "PRAGMA page_count");
@@ -163,7 +180,7 @@ void Store::open_database() {
     transaction.commit();
   }
   // NORMAL leaves the sync after a commit to us: make_durable() does it outside the lock, for all who wait for it.
-  db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192");
+  db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192; PRAGMA secure_delete=OFF");
   // The WAL exists from the first read on, and SQLite takes no lock on it that closing our own descriptor could drop.
   (void)pragma(db, "SELECT count(*) FROM streams");
   wal_ = Descriptor(::open((path_ + "-wal").c_str(), O_RDWR | O_CLOEXEC));
@@ -202,7 +219,7 @@ bool Store::forked() const noexcept { return fork_generation() != generation_; }
 
 void Store::check_usable() const {
   if (forked()) {
-    throw Error(ErrorCode::closed, path_ + " was opened before fork(); open it again in the child");
+    throw Error(ErrorCode::closed, path_ + " was open when this process was forked: exec, or fork before opening");
   }
   if (stopped_.load(std::memory_order_relaxed)) {
     std::lock_guard lock(stopped_mutex_);
@@ -224,7 +241,8 @@ void Store::begin(WaitClock::time_point deadline) {
       return;
     } catch (const Error& error) {
       // Only foreign programs can be in the way: ours queue at the turnstile.
-      if (error.code() != ErrorCode::unavailable || WaitClock::now() >= deadline) throw;
+      if (error.code() != ErrorCode::unavailable) throw;
+      if (WaitClock::now() >= deadline) throw Error(ErrorCode::timeout, true, error.what());
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -265,24 +283,55 @@ void Store::write(WaitClock::time_point deadline, const std::function<void(Datab
     streams_.clear();
     throw;
   }
-  if (wal_frames() > hard_wal_frames) checkpoint_locked();
+  commits_.fetch_add(1, std::memory_order_relaxed);
+  if (wal_frames() <= hard_wal_frames || WaitClock::now() < patient_at_) return;
+  try {
+    checkpoint_locked();
+  } catch (const Error&) {
+    // What was written is committed. Where a checkpoint's failure leaves that in doubt, the next call says so.
+  }
 }
 
 bool Store::checkpoint_locked() {
   TIDINGS_FAILPOINT("sqlite.in_checkpoint");
-  int frames = 0, moved = 0;
-  const int code = sqlite3_wal_checkpoint_v2(writer_->raw(), "main", SQLITE_CHECKPOINT_RESTART, &frames, &moved);
+  int frames = 0, moved = 0, code = SQLITE_OK;
+  // Beside readers that come and go one of them is nearly always there. The larger the WAL, the longer it is worth it
+  // to stand at the door until none is; but after a wait in vain not for twenty times as long.
+  const int large = wal_frames() / large_wal_frames;
+  const int mode = large >= 4 || shrink_.exchange(false) ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART;
+  const auto start = WaitClock::now();
+  const auto patience = std::chrono::milliseconds(start >= patient_at_ ? std::min(large * 10, 200) : 0);
+  for (;;) {
+    code = sqlite3_wal_checkpoint_v2(writer_->raw(), "main", mode, &frames, &moved);
+    if ((code & 0xff) != SQLITE_BUSY || WaitClock::now() >= start + patience) break;
+    std::this_thread::sleep_for(std::chrono::microseconds(300));
+  }
   if (code == SQLITE_OK) {
     wal_frames_.store(0, std::memory_order_relaxed);
     return true;
   }
-  if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_FULL) return false;
+  if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_FULL) {
+    if (frames > 0) wal_frames_.store(frames, std::memory_order_relaxed);
+    if (large > 0 && start >= patient_at_) patient_at_ = start + 20 * (WaitClock::now() - start);
+    return false;
+  }
   try {
     writer_->fail(code);
   } catch (const Error& error) {
     if (writer_->broken()) stop_for_good(error);
     throw;
   }
+}
+
+void Store::notice_wal() {
+  const std::uint64_t commits = commits_.load(std::memory_order_relaxed);
+  if (commits_seen_.exchange(commits) != commits) return;
+  struct stat status {};
+  if (::fstat(wal_.get(), &status) != 0 || status.st_size <= noticed_wal_bytes) return;
+  const auto frames = static_cast<int>(std::min<std::int64_t>(status.st_size / frame_bytes, 1 << 30));
+  if (frames <= wal_frames()) return;
+  shrink_ = true;
+  wal_frames_.store(frames, std::memory_order_relaxed);
 }
 
 bool Store::checkpoint(int frames) {

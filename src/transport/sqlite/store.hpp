@@ -17,6 +17,7 @@
 #include <tidings/url.hpp>
 
 #include "transport/sqlite/database.hpp"
+#include "transport/sqlite/fork.hpp"
 #include "transport/sqlite/side_file.hpp"
 
 namespace tidings::transport::sqlite {
@@ -73,6 +74,9 @@ class Store {
   }
   /// Moves the WAL into the database when it is larger than `frames`; false when readers were in the way.
   bool checkpoint(int frames);
+  /// For upkeep: looks at the file where this process has committed nothing since the last call, and so does not know
+  /// how large others have made the WAL.
+  void notice_wal();
   /// WAL frames at this process's last commit.
   [[nodiscard]] int wal_frames() const noexcept { return wal_frames_.load(std::memory_order_relaxed); }
   /// Throws when the log may not be used: after a failed sync, or in a forked child.
@@ -89,8 +93,9 @@ class Store {
   [[nodiscard]] SideFile& side() noexcept { return *side_; }
   [[nodiscard]] const Environment& environment() const noexcept { return environment_; }
   [[nodiscard]] std::int64_t wall_ms() const noexcept { return environment_.clock->wall().time_since_epoch().count(); }
-  /// The clock of due times: wall time as it was when the first process of this boot opened the log, moved on by the
-  /// boot clock. A jump of the wall clock moves no backoff, and a restart of the machine loses none.
+  /// The clock of due times and of when events were stored: wall time as it was when the first process of this boot
+  /// opened the log, moved on by the boot clock. A jump of the wall clock moves no backoff and ages no event, and a
+  /// restart of the machine loses none.
   [[nodiscard]] std::int64_t due_ms() const noexcept { return steady_ms() + anchor_; }
   [[nodiscard]] std::int64_t steady_ms() const noexcept {
     return std::chrono::duration_cast<Millis>(environment_.clock->steady()).count();
@@ -112,11 +117,15 @@ class Store {
   std::uint64_t reserve_ = 16U << 20;
   std::int64_t anchor_ = 0;
   std::uint64_t generation_ = 0;  // Of forks, at opening.
+  OpenMark mark_{};
   std::unique_ptr<SideFile> side_{};
   Turn turn_{};
   std::unique_ptr<Database> writer_{};
   Descriptor wal_{};
   std::atomic<int> wal_frames_{0};
+  std::atomic<std::uint64_t> commits_{0}, commits_seen_{0};
+  std::atomic<bool> shrink_{false};     // The WAL is not ours alone: cut it, so that its size tells what is in it.
+  WaitClock::time_point patient_at_{};  // When a checkpoint may wait for readers again; under the write lock.
   std::unordered_map<std::string, std::int64_t> streams_{};  // Guarded by the write lock.
   std::mutex readers_mutex_{};
   std::vector<std::unique_ptr<Database>> readers_{};
