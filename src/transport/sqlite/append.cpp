@@ -42,7 +42,7 @@ void Appender::append_stream(Store& store, Database& db, std::span<Placing> item
     next = static_cast<std::uint64_t>(query.integer(0)) - items.size();
     query.run();
   }
-  const std::int64_t now = store.wall_ms();
+  const std::int64_t now = store.due_ms();
   for (std::size_t from = 0; from < items.size();) {
     block_.clear();
     std::size_t size = 0, to = from;

@@ -90,7 +90,7 @@ void add_groups(Store& store, Database& db, std::int64_t stream, StreamInfo& inf
       group.paused = groups.integer(6) != 0;
     }
   }
-  const std::int64_t now = store.wall_ms();
+  const std::int64_t now = store.due_ms();
   for (std::size_t i = 0; i < ids.size(); ++i) {
     GroupInfo& group = info.groups[i];
     OldestSeen oldest;

@@ -10,6 +10,20 @@ namespace tidings::transport::sqlite {
 namespace {
 
 constexpr auto fallback = std::chrono::milliseconds(250);
+// How long fetch waits for the write lock. It comes again, and whoever stops a service waits for it.
+constexpr Millis patience{1'000};
+
+// Runs `step`; false when its turn to write did not come, which to a fetch is like finding nothing.
+template <class Step>
+bool in_time(Step step) {
+  try {
+    step();
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::timeout || !error.retryable()) throw;
+    return false;
+  }
+}
 
 std::uint32_t checksum(std::string_view text) {
   return core::crc32c(std::as_bytes(std::span(text.data(), text.size())));
@@ -46,10 +60,13 @@ Batch SqliteSubscription::fetch(Millis wait, std::stop_token stop) {
   std::stop_callback woken(stop, [this] { store_.side().wake(); });
   for (bool woken_up = false;;) {
     const std::uint32_t seen = store_.side().signal();
-    keep_membership();
     Fetching fetching;
     fetching.surveyed = !(woken_up && wakes_pay_);
-    Batch batch = try_fetch(fetching);
+    Batch batch;
+    (void)in_time([&] {
+      keep_membership();
+      batch = try_fetch(fetching);
+    });
     if (woken_up) wakes_pay_ = !batch.deliveries.empty();
     refresh_types();
     batch.types = types_;
@@ -58,7 +75,9 @@ Batch SqliteSubscription::fetch(Millis wait, std::stop_token stop) {
     auto now = WaitClock::now();
     if (now - takeover_at_ >= fallback) {
       takeover_at_ = now;
-      if (take_over_dead(store_) > 0) continue;
+      std::size_t dead = 0;
+      (void)in_time([&] { dead = take_over_dead(store_, patience); });
+      if (dead > 0) continue;
       now = WaitClock::now();
     }
     if (now >= deadline) return batch;
@@ -156,14 +175,16 @@ Batch SqliteSubscription::try_fetch(Fetching& fetching) {
     survey(fetching);
     if (!fetching.group_gone && !fetching.wanted) return std::move(fetching.batch);
   }
-  if (!fetching.group_gone) store_.write([&](Database& db) { take(db, fetching); });
+  if (!fetching.group_gone) store_.write(deadline_in(patience), [&](Database& db) { take(db, fetching); });
   if (fetching.group_gone) {
-    store_.write([&](Database& db) {
-      join_groups(db);
-      for (const JoinedGroup& group : groups_) {
+    std::vector<JoinedGroup> groups = groups_;
+    store_.write(deadline_in(patience), [&](Database& db) {
+      join_groups(db, groups);
+      for (const JoinedGroup& group : groups) {
         Query(db, "INSERT OR IGNORE INTO members(grp, owner) VALUES(?,?)", group.id, fetching.owner).run();
       }
     });
+    adopt(std::move(groups));
     return {};
   }
   if (fetching.lost) {
@@ -440,11 +461,15 @@ void SqliteSubscription::hand_over(Fetching& fetching) {
   }
   std::size_t at = 0;
   std::lock_guard lock(ledger_mutex_);
+  if (owner_ != fetching.owner) {
+    // Lost since to a renewal that found the owner gone, and with it this claim: somebody else has it.
+    deliveries.clear();
+    return;
+  }
   const auto owner_epoch = static_cast<std::uint32_t>(fetching.owner);
   for (Taken& taken : fetching.taken) {
     const std::uint32_t count = taken.holding->count;
-    // Lost since to a renewal that found the owner gone: what goes out now will be stale, as its tokens say.
-    const std::uint64_t serial = owner_ == fetching.owner ? ledger_.add(std::move(taken.holding)) : 0;
+    const std::uint64_t serial = ledger_.add(std::move(taken.holding));
     for (std::uint32_t i = 0; i < count; ++i, ++at) {
       deliveries[at].token.lease = serial;
       deliveries[at].token.epoch = owner_epoch;

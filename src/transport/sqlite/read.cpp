@@ -9,9 +9,20 @@ namespace tidings::transport::sqlite {
 namespace {
 
 std::shared_ptr<const StoredBlock> take_block(Database& db, const Query& row) {
-  const auto size = static_cast<std::size_t>(row.integer(3));
+  auto size = static_cast<std::size_t>(row.integer(3));
   auto bytes = Block::allocate(size);
-  if (!db.read_blob("blocks", "body", row.integer(0), {bytes.get(), size})) return nullptr;
+  bool whole = false;
+  try {
+    whole = db.read_blob("blocks", "body", row.integer(0), {bytes.get(), size});
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corrupt) throw;
+  }
+  if (!whole) {
+    // A damaged page: the row still tells how many events are lost with it. Each of them is a damaged record, and what
+    // lies behind the block can be read.
+    size = 0;
+    bytes = Block::allocate(size);
+  }
   auto block = std::make_shared<StoredBlock>();
   block->first = offset_of(row.integer(0));
   block->stored_at = row.integer(2);

@@ -61,6 +61,9 @@ void SqliteSubscription::plan(std::span<const Settlement> items, std::span<Resul
   plan.results = results;
   plan.counts.resize(groups_.size());
   plan.now = store_.wall_ms();
+  const bool makes =
+      std::any_of(items.begin(), items.end(), [](const Settlement& item) { return !item.outputs.empty(); });
+  const bool tight = makes && store_.reserve() > 0 && store_.free_bytes() < store_.reserve() / 2;
   std::map<std::uint64_t, std::size_t> change_of;
   std::lock_guard lock(ledger_mutex_);
   plan.owner = owner_;
@@ -70,6 +73,14 @@ void SqliteSubscription::plan(std::span<const Settlement> items, std::span<Resul
     const bool accepted = std::all_of(items[i].outputs.begin(), items[i].outputs.end(),
                                       [&](const Outgoing& output) { return acceptable(output, limits_, results[i]); });
     if (!accepted) continue;
+    if (tight && !items[i].outputs.empty()) {
+      results[i] = {.code = ErrorCode::full,
+                    .retryable = true,
+                    .message = store_.path() +
+                               ": what the handler published finds no room, since the rest of the "
+                               "reserve is kept for settling; make room on its file system"};
+      continue;
+    }
     const auto known = holding ? change_of.find(items[i].token.lease) : change_of.end();
     const bool twice = known != change_of.end() && plan.changes[known->second].settled.contains(items[i].token.index);
     if (!holding || twice) {
@@ -245,6 +256,36 @@ void SqliteSubscription::conclude(Plan& plan) {
     starved_ = starved_ && !starved;
   }
   if (starved || plan.wakes || !plan.outputs.empty()) store_.side().wake();
+}
+
+void SqliteSubscription::leave() noexcept {
+  try {
+    std::vector<AckToken> tokens;
+    std::int64_t owner = 0;
+    {
+      std::lock_guard lock(ledger_mutex_);
+      tokens = ledger_.open(epoch());
+      owner = owner_;
+    }
+    if (owner == 0) return;
+    std::vector<Settlement> releases(tokens.size());
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+      releases[i] = {.kind = Settlement::Kind::release, .token = tokens[i]};
+    std::vector<Result> results(tokens.size());
+    std::lock_guard settling(settling_);
+    Plan plan;
+    this->plan(releases, results, plan);
+    store_.write(deadline_in(Millis{5'000}), [&](Database& db) {
+      apply(db, plan);
+      Query(db, "DELETE FROM members WHERE owner=?", owner).run();
+      Query(db, "DELETE FROM owners WHERE id=?", owner).run();
+    });
+    conclude(plan);
+    store_.side().change_membership();
+    store_.side().wake();
+  } catch (...) {
+    // What could not be given back is found by the lock that goes with this object, or by its lease.
+  }
 }
 
 }  // namespace tidings::transport::sqlite

@@ -239,7 +239,7 @@ void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin
       Query(db,
             "INSERT INTO items(grp, position, state, due, origin, run, stored_at, type, event_id, checksum, envelope) "
             "VALUES(?,0,0,?,?,?,?,?,?,?,?)",
-            key.group, store.due_ms(), static_cast<int>(origin), run, store.wall_ms(), item.type, item.id,
+            key.group, store.due_ms(), static_cast<int>(origin), run, store.due_ms(), item.type, item.id,
             core::crc32c(text), text)
           .run();
     }

@@ -51,10 +51,12 @@ class SqliteTransport final : public Transport {
     store_.check_usable();
     (void)take_over_dead(store_);
     const bool more = !stop.stop_requested() && trim(store_, retention, stop);
+    store_.notice_wal();
     const bool busy = store_.wal_frames() > checkpoint_frames / 4;
     const bool moved = stop.stop_requested() || store_.checkpoint(checkpoint_frames);
     if (more) return Millis{1};
-    return busy || !moved ? Millis{50} : Millis{1'000};
+    if (!moved) return Millis{20};
+    return busy ? Millis{10} : Millis{1'000};
   }
 
  private:

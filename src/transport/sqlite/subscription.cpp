@@ -68,17 +68,18 @@ SqliteSubscription::SqliteSubscription(Store& store, const Capabilities& limits,
   check_interest(interest_);
   groups_.resize(interest_.streams.size());
   take_over_dead(store_);
-  join();
+  join(Millis{30'000});
 }
 
 SqliteSubscription::~SqliteSubscription() {
   if (!store_.forked()) leave();
 }
 
-void SqliteSubscription::join_groups(Database& db) {
-  for (std::size_t i = 0; i < groups_.size(); ++i) {
+// Fills `groups`, a copy: the numbers count only once the transaction that made them is committed.
+void SqliteSubscription::join_groups(Database& db, std::vector<JoinedGroup>& groups) {
+  for (std::size_t i = 0; i < groups.size(); ++i) {
     const std::string& stream = interest_.streams[i];
-    JoinedGroup& group = groups_[i];
+    JoinedGroup& group = groups[i];
     group.stream = store_.stream_number(db, stream, true);
     group.name = std::string(group_of(stream, interest_.service));
     const bool command = is_command_stream(stream);
@@ -101,23 +102,30 @@ void SqliteSubscription::join_groups(Database& db) {
   }
 }
 
-void SqliteSubscription::join() {
+void SqliteSubscription::adopt(std::vector<JoinedGroup> groups) {
+  std::lock_guard settling(settling_);
+  groups_ = std::move(groups);
+}
+
+void SqliteSubscription::join(Millis within) {
   std::int64_t owner = 0;
   Descriptor alive;
+  std::vector<JoinedGroup> groups = groups_;
   const std::int64_t until = store_.steady_ms() + interest_.lease.count();
-  store_.write([&](Database& db) {
-    join_groups(db);
+  store_.write(deadline_in(within), [&](Database& db) {
+    join_groups(db, groups);
     Query(db, "INSERT INTO owners(instance, service, boot_id, lease_until, types) VALUES(?,?,?,?,?)", instance_,
           interest_.service, store_.boot_id(), until, join_lines(interest_.types))
         .run();
     owner = db.last_id();
-    for (const JoinedGroup& group : groups_) {
+    for (const JoinedGroup& group : groups) {
       Query(db, "INSERT OR IGNORE INTO members(grp, owner) VALUES(?,?)", group.id, owner).run();
     }
     // Before the row can be seen: nobody may find an owner without its lock.
     alive = store_.side().hold_alive(owner);
   });
   TIDINGS_FAILPOINT("sqlite.after_join");
+  adopt(std::move(groups));
   {
     std::lock_guard lock(ledger_mutex_);
     owner_ = owner;
@@ -130,6 +138,8 @@ void SqliteSubscription::join() {
 
 void SqliteSubscription::lose_all() {
   std::lock_guard lock(ledger_mutex_);
+  const std::vector<AckToken> open = ledger_.open(epoch());
+  lost_.insert(lost_.end(), open.begin(), open.end());
   ledger_.clear();
   owner_ = 0;
 }
@@ -144,11 +154,12 @@ void SqliteSubscription::keep_membership() {
   }
   if (owner != 0) {
     // An idle subscription has nothing that renew() would be called for, but it is a member all the same.
-    renew();
+    std::vector<AckToken> lost = renew();
     std::lock_guard lock(ledger_mutex_);
+    lost_.insert(lost_.end(), lost.begin(), lost.end());
     if (owner_ != 0) return;
   }
-  join();
+  join(Millis{1'000});  // fetch comes again.
 }
 
 std::vector<AckToken> SqliteSubscription::renew() {
@@ -157,53 +168,30 @@ std::vector<AckToken> SqliteSubscription::renew() {
   {
     std::lock_guard lock(ledger_mutex_);
     owner = owner_;
+    if (owner == 0) return std::exchange(lost_, {});
   }
-  if (owner == 0) return {};
   bool kept = false;
   const std::int64_t until = store_.steady_ms() + interest_.lease.count();
-  store_.write([&](Database& db) {
+  // Shorter than the time to the next try, so that a lock that comes free late still leaves tries within the lease.
+  store_.write(deadline_in(std::max(Millis{50}, interest_.lease / 12)), [&](Database& db) {
     Query(db, "UPDATE owners SET lease_until=? WHERE id=?", until, owner).run();
     kept = db.changes() > 0;
   });
   std::lock_guard lock(ledger_mutex_);
-  if (owner_ != owner) return {};
+  std::vector<AckToken> lost = std::exchange(lost_, {});
+  if (owner_ != owner) return lost;
   if (kept) {
     lease_until_ = until;
-    return {};
+    return lost;
   }
-  std::vector<AckToken> lost = ledger_.open(epoch());
+  const std::vector<AckToken> open = ledger_.open(epoch());
+  lost.insert(lost.end(), open.begin(), open.end());
   ledger_.clear();
   owner_ = 0;
   return lost;
 }
 
-void SqliteSubscription::leave() noexcept {
-  try {
-    std::vector<AckToken> tokens;
-    std::int64_t owner = 0;
-    {
-      std::lock_guard lock(ledger_mutex_);
-      tokens = ledger_.open(epoch());
-      owner = owner_;
-    }
-    if (owner == 0) return;
-    std::vector<Settlement> releases(tokens.size());
-    for (std::size_t i = 0; i < tokens.size(); ++i)
-      releases[i] = {.kind = Settlement::Kind::release, .token = tokens[i]};
-    std::vector<Result> results(tokens.size());
-    if (!releases.empty()) settle(releases, results);
-    store_.write([&](Database& db) {
-      Query(db, "DELETE FROM members WHERE owner=?", owner).run();
-      Query(db, "DELETE FROM owners WHERE id=?", owner).run();
-    });
-    store_.side().change_membership();
-    store_.side().wake();
-  } catch (...) {
-    // What could not be given back is found by the lock that goes with this object, or by its lease.
-  }
-}
-
-std::size_t take_over_dead(Store& store) {
+std::size_t take_over_dead(Store& store, Millis within) {
   std::vector<std::int64_t> dead;
   const std::int64_t now = store.steady_ms();
   const auto find = [&](Database& db) {
@@ -217,7 +205,7 @@ std::size_t take_over_dead(Store& store) {
   };
   store.read(find);
   if (dead.empty()) return 0;
-  store.write([&](Database& db) {
+  store.write(deadline_in(within), [&](Database& db) {
     find(db);  // Again under the lock: a renewal may have come first.
     for (const std::int64_t owner : dead) {
       Query(db, "UPDATE claims SET owner=NULL, crashes=crashes+1 WHERE owner=?", owner).run();

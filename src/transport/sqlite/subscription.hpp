@@ -46,8 +46,9 @@ class SqliteSubscription final : public Subscription {
   };
   struct Fetching;
 
-  void join();
-  void join_groups(Database& db);
+  void join(Millis within);
+  void join_groups(Database& db, std::vector<JoinedGroup>& groups);
+  void adopt(std::vector<JoinedGroup> groups);
   [[nodiscard]] std::uint32_t epoch() const noexcept { return static_cast<std::uint32_t>(owner_.load()); }
   void lose_all();
   void keep_membership();
@@ -89,10 +90,11 @@ class SqliteSubscription final : public Subscription {
   std::mutex settling_{};         // Outer: one settlement at a time.
   std::mutex ledger_mutex_{};     // Inner: never held across I/O.
   Ledger ledger_{};
-  bool starved_ = false;    // fetch waits for room; guarded by ledger_mutex_.
-  Appender appender_{};     // Guarded by settling_.
-  bool wakes_pay_ = false;  // The last wake-up brought something: the next one need not look first.
-  std::size_t turn_ = 0;    // Which group comes first in the next fetch.
+  std::vector<AckToken> lost_{};  // What fetch found lost, until renew() names it; guarded by ledger_mutex_.
+  bool starved_ = false;          // fetch waits for room; guarded by ledger_mutex_.
+  Appender appender_{};           // Guarded by settling_.
+  bool wakes_pay_ = false;        // The last wake-up brought something: the next one need not look first.
+  std::size_t turn_ = 0;          // Which group comes first in the next fetch.
   std::uint32_t membership_seen_ = 0;
   WaitClock::time_point types_at_{}, takeover_at_{};
   std::shared_ptr<const std::vector<std::string>> types_{};
@@ -103,6 +105,6 @@ class SqliteSubscription final : public Subscription {
 
 /// Takes over what dead subscriptions hold: those of another boot, those whose process is gone, those whose lease is
 /// past. Returns how many.
-std::size_t take_over_dead(Store& store);
+std::size_t take_over_dead(Store& store, Millis within = Millis{30'000});
 
 }  // namespace tidings::transport::sqlite

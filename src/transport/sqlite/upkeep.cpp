@@ -38,7 +38,7 @@ std::uint64_t held_from(Database& db, std::int64_t stream, const Retention& rete
 std::uint64_t removable(Store& store, Database& db, const Retention& retention, Trimming& trimming) {
   const std::uint64_t bound = held_from(db, trimming.stream, retention);
   const std::int64_t oldest =
-      retention.age ? store.wall_ms() - retention.age->count() : std::numeric_limits<std::int64_t>::min();
+      retention.age ? store.due_ms() - retention.age->count() : std::numeric_limits<std::int64_t>::min();
   const std::uint64_t most = retention.bytes.value_or(std::numeric_limits<std::uint64_t>::max());
   Query blocks(db, "SELECT id, count, stored_at, bytes FROM blocks WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
                block_key(trimming.stream, 0), block_key(trimming.stream + 1, 0) - 1, slice);
