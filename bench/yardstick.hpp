@@ -33,7 +33,13 @@ using Now = std::chrono::steady_clock;
 /// Seconds since `start`.
 inline double seconds_since(Now::time_point start) { return std::chrono::duration<double>(Now::now() - start).count(); }
 
-/// The bytes of one block of `events` events, cut as Tidings cuts its blocks: at most 256 KiB each.
+/// Bytes an event that a block of Tidings holds beside the envelopes: its line of the index. Another two are its share
+/// of the block's filter, which has a column of its own.
+inline constexpr std::size_t index_bytes = 28;
+inline constexpr std::size_t filter_bytes = 2;
+
+/// The blocks of `events` events of `size` bytes, as large as those of Tidings and cut as it cuts them: at most 256 KiB
+/// of envelopes each.
 std::vector<std::string> blocks_of(std::size_t events, std::size_t size);
 
 /// A SQLite handle that ends the program with a sentence when anything fails.
@@ -47,6 +53,8 @@ class Database {
   sqlite3_stmt* prepare(const char* sql);
   /// Steps a statement to its end, or to its next row; true for a row.
   bool step(sqlite3_stmt* statement);
+  /// Inserts one block of blocks_of(…, size), with the columns that Tidings fills.
+  void insert_block(std::int64_t id, const std::string& block, std::size_t size);
   /// RESTART once the log is past 4 MB, as Tidings does.
   void checkpoint_when_due();
   sqlite3* raw() { return db_; }
@@ -54,6 +62,7 @@ class Database {
  private:
   [[noreturn]] void fail(const char* what);
   sqlite3* db_ = nullptr;
+  sqlite3_stmt* insert_ = nullptr;
   int wal_pages_ = 0;
 };
 

@@ -26,7 +26,7 @@ std::vector<std::string> blocks_of(std::size_t events, std::size_t size) {
   std::uint64_t state = 0x9E3779B97F4A7C15U;
   for (std::size_t left = events; left > 0;) {
     const std::size_t count = std::min(left, per_block);
-    std::string block(count * size, ' ');
+    std::string block(count * (size + index_bytes), ' ');
     for (char& c : block) {
       state = state * 6364136223846793005U + 1442695040888963407U;
       c = static_cast<char>('0' + (state >> 58));
@@ -46,7 +46,8 @@ Database::Database(const std::string& path, bool sync) {
   run("PRAGMA journal_mode=WAL");
   run(sync ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
   run("PRAGMA wal_autocheckpoint=0");
-  run("CREATE TABLE IF NOT EXISTS blocks(id INTEGER PRIMARY KEY, count INTEGER, stored_at INTEGER, body BLOB)");
+  run("CREATE TABLE IF NOT EXISTS blocks(id INTEGER PRIMARY KEY, count INTEGER, stored_at INTEGER, bytes INTEGER, "
+      "types TEXT, filter BLOB, body BLOB)");
   sqlite3_wal_hook(
       db_,
       [](void* self, sqlite3*, const char*, int pages) {
@@ -83,6 +84,16 @@ bool Database::step(sqlite3_stmt* statement) {
   return false;
 }
 
+void Database::insert_block(std::int64_t id, const std::string& block, std::size_t size) {
+  if (insert_ == nullptr) insert_ = prepare("INSERT INTO blocks VALUES(?1, ?2, 0, 0, 'user.created', ?3, ?4)");
+  const std::size_t count = block.size() / (size + index_bytes);
+  sqlite3_bind_int64(insert_, 1, id);
+  sqlite3_bind_int64(insert_, 2, static_cast<std::int64_t>(count));
+  sqlite3_bind_blob64(insert_, 3, block.data(), count * filter_bytes, SQLITE_STATIC);
+  sqlite3_bind_blob64(insert_, 4, block.data(), block.size(), SQLITE_STATIC);
+  step(insert_);
+}
+
 void Database::checkpoint_when_due() {
   if (wal_pages_ < wal_limit_pages) return;
   const int code = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
@@ -94,16 +105,12 @@ Outcome insert_blocks(const Job& job) {
   const std::vector<std::string> blocks = blocks_of(job.batch, job.size);
   sqlite3_stmt* begin = database.prepare("BEGIN IMMEDIATE");
   sqlite3_stmt* commit = database.prepare("COMMIT");
-  sqlite3_stmt* insert = database.prepare("INSERT INTO blocks VALUES(?1, ?2, 0, ?3)");
   std::int64_t id = 0;
   const auto start = Now::now();
   for (std::uint64_t done = 0; done < job.events; done += job.batch) {
     database.step(begin);
     for (const std::string& block : blocks) {
-      sqlite3_bind_int64(insert, 1, ++id);
-      sqlite3_bind_int64(insert, 2, static_cast<std::int64_t>(block.size() / job.size));
-      sqlite3_bind_blob64(insert, 3, block.data(), block.size(), SQLITE_STATIC);
-      database.step(insert);
+      database.insert_block(++id, block, job.size);
     }
     database.step(commit);
     database.checkpoint_when_due();

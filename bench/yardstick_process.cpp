@@ -131,7 +131,6 @@ Outcome move_blocks(const Job& job) {
   Database database(path, job.sync);
   sqlite3_stmt* begin = database.prepare("BEGIN IMMEDIATE");
   sqlite3_stmt* commit = database.prepare("COMMIT");
-  sqlite3_stmt* insert = database.prepare("INSERT INTO blocks VALUES(?1, ?2, 0, ?3)");
   const std::vector<std::string> blocks = blocks_of(job.batch, job.size);
   while (shared->ready.load() == 0) usleep(1000);
   std::int64_t id = 0;
@@ -140,10 +139,7 @@ Outcome move_blocks(const Job& job) {
     pthread_mutex_lock(&shared->write_lock);
     database.step(begin);
     for (const std::string& block : blocks) {
-      sqlite3_bind_int64(insert, 1, ++id);
-      sqlite3_bind_int64(insert, 2, static_cast<std::int64_t>(block.size() / job.size));
-      sqlite3_bind_blob64(insert, 3, block.data(), block.size(), SQLITE_STATIC);
-      database.step(insert);
+      database.insert_block(++id, block, job.size);
     }
     database.step(commit);
     database.checkpoint_when_due();
