@@ -23,8 +23,9 @@ std::uint32_t Bits::first_clear() const noexcept {
 
 Bits Bits::from_bytes(std::span<const std::byte> bytes, std::uint32_t size) {
   Bits bits(size);
-  if (!bits.words_.empty())
+  if (!bits.words_.empty() && !bytes.empty()) {
     std::memcpy(bits.words_.data(), bytes.data(), std::min(bytes.size(), bits.words_.size() * 8));
+  }
   if (size % 64 != 0) bits.words_.back() &= (std::uint64_t{1} << (size % 64)) - 1;
   for (const std::uint64_t word : bits.words_) bits.count_ += static_cast<std::uint32_t>(std::popcount(word));
   return bits;
