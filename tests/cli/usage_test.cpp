@@ -36,8 +36,9 @@ TEST_F(Usage, CommandsOfLaterVersionsAreRefusedByName) {
   }
 }
 
-TEST_F(Usage, BadValuesExitWith2) {
-  const std::vector<Words> cases{
+/// Command lines that are wrong by themselves, whatever the log holds.
+const std::vector<Words>& wrong_command_lines() {
+  static const std::vector<Words> cases{
       {"publish"},
       {"publish", "user..created"},
       {"publish", "user.created", "--data", "{"},
@@ -101,7 +102,11 @@ TEST_F(Usage, BadValuesExitWith2) {
       {"streams", "-u", "sqlite:a.db?durabilty=disk"},
       {"streams", "-u"},
   };
-  for (const Words& words : cases) {
+  return cases;
+}
+
+TEST_F(Usage, BadValuesExitWith2) {
+  for (const Words& words : wrong_command_lines()) {
     std::string command;
     for (const std::string& word : words) command += " " + word;
     const Outcome outcome = tidings(words);
