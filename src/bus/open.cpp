@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include <fmt/core.h>
+#include <algorithm>
 #include <boost/version.hpp>
 #include <chrono>
 #include <cstdlib>
@@ -27,11 +28,12 @@ using Open = std::shared_ptr<transport::Transport> (*)(const Url&, const Environ
 struct Scheme {
   std::string_view name;
   Open open;
+  bool wants_level = false;  // It writes things of its own, beside what is published, at the level that is asked for.
 };
 
 constexpr Scheme schemes[] = {
     {"memory", &open_memory},
-    {"sqlite", &transport::open_sqlite},
+    {"sqlite", &transport::open_sqlite, true},
 };
 
 /// What every transport's URL may say, and what only the bus acts on.
@@ -71,6 +73,16 @@ CommonOptions take_common(Url& url) {
            option.first == "retention_pass";
   });
   return common;
+}
+
+/// Tells the engine which level was chosen, where it wants to know. None of these offers less than `process`, and one
+/// that offers too little is refused later, by what it can do.
+void pass_level(Url& url, std::optional<Level> level) {
+  if (!level || *level == Level::replicated) return;
+  for (const Scheme& scheme : schemes) {
+    if (scheme.wants_level && scheme.name == url.scheme)
+      url.options.emplace_back("durability", to_string(std::max(*level, Level::process)));
+  }
 }
 
 std::shared_ptr<transport::Transport> open_parsed(const Url& url, const Environment& environment) {
@@ -124,13 +136,14 @@ Bus Bus::open(std::string_view url, BusOptions options) {
   if (!options.retention.age) options.retention.age = common.retention.age;
   if (!options.retention.bytes) options.retention.bytes = common.retention.bytes;
   for (std::string& group : common.retention.pass_groups) options.retention.pass_groups.push_back(std::move(group));
+  pass_level(parsed, options.durability);
   auto transport = connect(parsed, options);
   return over(std::move(transport), std::move(options));
 }
 
 std::shared_ptr<transport::Transport> open_transport(std::string_view url, const Environment& environment) {
   Url parsed = Url::parse(chosen_url(url));
-  take_common(parsed);
+  pass_level(parsed, take_common(parsed).durability);
   return open_parsed(parsed, environment);
 }
 

@@ -41,13 +41,16 @@ void add_claims(Database& db, std::int64_t stream, std::int64_t group, GroupInfo
 }
 
 void add_items(Database& db, std::int64_t group, std::int64_t now, GroupInfo& info, OldestSeen& oldest) {
-  Query items(db, "SELECT state, due>?, count(*), min(stored_at) FROM items WHERE grp=? GROUP BY 1, 2", now, group);
+  {
+    Query dead(db, "SELECT count(*) FROM items INDEXED BY items_due WHERE grp=? AND state=3", group);
+    if (dead.step()) info.dead_letters += static_cast<std::uint64_t>(dead.integer(0));
+  }
+  Query items(db,
+              "SELECT state, due>?, count(*), min(stored_at) FROM items INDEXED BY items_due WHERE grp=? AND state<3 "
+              "GROUP BY 1, 2",
+              now, group);
   while (items.step()) {
     const auto count = static_cast<std::uint64_t>(items.integer(2));
-    if (items.integer(0) == 3) {
-      info.dead_letters += count;
-      continue;
-    }
     (items.integer(0) == 0 && items.integer(1) != 0 ? info.retrying : info.pending) += count;
     oldest.add(items.integer(3));
   }

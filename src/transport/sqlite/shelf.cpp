@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
 
 #include "core/crc32c.hpp"
@@ -16,6 +17,14 @@ std::string item_key(std::int64_t row) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "i%012lld", static_cast<long long>(row));
   return text.data();
+}
+
+// The row of an item's key; 0 when `key` is none.
+std::int64_t item_row(std::string_view key) {
+  std::int64_t row = 0;
+  if (key.size() < 13 || key.front() != 'i') return 0;
+  const auto [end, error] = std::from_chars(key.data() + 1, key.data() + key.size(), row);
+  return error == std::errc{} && end == key.data() + key.size() && row > 0 && item_key(row) == key ? row : 0;
 }
 
 std::string claim_key(std::int64_t claim, std::uint64_t position) {
@@ -78,6 +87,11 @@ std::vector<Claim> read_claims(Store& store, Database& db, std::int64_t group) {
 
 void list_claims(Store& store, Database& db, GroupKey key, GroupRef ref, const ShelfQuery& query,
                  std::vector<ShelfItem>& found) {
+  const auto any = [&](ShelfState state) {
+    return std::find(query.states.begin(), query.states.end(), state) != query.states.end();
+  };
+  const bool states = query.states.empty() || any(ShelfState::leased) || any(ShelfState::waiting);
+  if (!states || !query.reason.empty() || item_row(query.after) != 0) return;
   for (const Claim& claim : read_claims(store, db, key.group)) {
     std::shared_ptr<const StoredBlock> block;
     for (std::uint32_t i = 0; i < claim.done.size() && found.size() < query.limit; ++i) {
@@ -131,18 +145,74 @@ ShelfItem item_of(Store& store, const Query& row, GroupRef ref, std::int64_t now
   return item;
 }
 
-template <class Visit>
-void each_item(Store& store, Database& db, GroupKey key, GroupRef ref, const ShelfQuery& query, Visit visit) {
-  Query row(db,
-            "SELECT i.id, i.position, i.state, i.due, i.attempts, i.crashes, i.origin, i.run, i.reason, i.error, "
-            "i.first_failed,"
-            " i.last_failed, i.type, i.event_id, i.envelope, o.instance, o.lease_until, o.boot_id FROM items i"
-            " LEFT JOIN owners o ON o.id=i.owner WHERE i.grp=? ORDER BY i.id",
-            key.group);
-  const std::int64_t now = store.due_ms();
-  while (row.step()) {
-    ShelfItem item = item_of(store, row, ref, now);
-    if (wanted(item, query) && !visit(row.integer(0), std::move(item))) return;
+// What a query asks of the rows of `items`, as SQL compares it.
+struct RowFilter {
+  bool dead = true, leased = true, retrying = true, waiting = true;
+  std::int64_t behind = 0;  // Row ids above it only.
+  std::int64_t now = 0;
+
+  RowFilter(Store& store, const ShelfQuery& query) : behind(item_row(query.after)), now(store.due_ms()) {
+    const auto any = [&](ShelfState state) {
+      return query.states.empty() || std::find(query.states.begin(), query.states.end(), state) != query.states.end();
+    };
+    dead = any(ShelfState::dead);
+    leased = any(ShelfState::leased) && query.reason.empty();
+    retrying = any(ShelfState::retrying) && query.reason.empty();
+    waiting = any(ShelfState::waiting) && query.reason.empty();
+  }
+};
+
+// The rows that the ids of a query mean, in order: keys name theirs, and event ids are looked up.
+std::vector<std::int64_t> rows_of_ids(Database& db, GroupKey key, const ShelfQuery& query) {
+  std::vector<std::int64_t> rows;
+  for (const std::string& id : query.ids) {
+    if (const std::int64_t row = item_row(id); row != 0) rows.push_back(row);
+    if (id.empty()) continue;
+    Query found(db, "SELECT id FROM items INDEXED BY items_by_event WHERE grp=? AND event_id=?", key.group, id);
+    while (found.step()) rows.push_back(found.integer(0));
+  }
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  return rows;
+}
+
+// The rows that a query means, without a look at their envelopes; at most `query.limit`.
+std::vector<std::int64_t> rows_of(Database& db, GroupKey key, const ShelfQuery& query, const RowFilter& filter) {
+  std::vector<std::int64_t> rows;
+  const auto add = [&](std::int64_t from, std::int64_t to) {
+    Query found(db,
+                "SELECT id FROM items NOT INDEXED WHERE id BETWEEN ? AND ? AND grp=? AND CASE state WHEN 3 THEN ? "
+                "WHEN 1 THEN ? ELSE iif(due>?, ?, ?) END AND (?9='' OR reason=?9) ORDER BY id",
+                from, to, key.group, filter.dead ? 1 : 0, filter.leased ? 1 : 0, filter.now, filter.retrying ? 1 : 0,
+                filter.waiting ? 1 : 0, query.reason);
+    while (rows.size() < query.limit && found.step()) {
+      // A foreign key to page by is compared as text, as the list is ordered.
+      if (filter.behind != 0 || query.after.empty() || item_key(found.integer(0)) > query.after)
+        rows.push_back(found.integer(0));
+    }
+  };
+  if (query.ids.empty()) {
+    add(filter.behind + 1, INT64_MAX);
+    return rows;
+  }
+  for (const std::int64_t row : rows_of_ids(db, key, query)) {
+    if (row > filter.behind) add(row, row);
+  }
+  return rows;
+}
+
+void list_items(Store& store, Database& db, GroupKey key, GroupRef ref, const ShelfQuery& query,
+                std::vector<ShelfItem>& found) {
+  ShelfQuery rest = query;
+  rest.limit -= found.size();
+  const RowFilter filter(store, query);
+  for (const std::int64_t row_id : rows_of(db, key, rest, filter)) {
+    Query row(db,
+              "SELECT i.id, i.position, i.state, i.due, i.attempts, i.crashes, i.origin, i.run, i.reason, i.error, "
+              "i.first_failed, i.last_failed, i.type, i.event_id, i.envelope, o.instance, o.lease_until, o.boot_id"
+              " FROM items i LEFT JOIN owners o ON o.id=i.owner WHERE i.id=?",
+              row_id);
+    if (row.step()) found.push_back(item_of(store, row, ref, filter.now));
   }
 }
 
@@ -162,10 +232,7 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef ref, const ShelfQuery& 
     const GroupKey key = find_group(db, ref);
     list_claims(store, db, key, ref, query, found);
     if (found.size() >= query.limit) return;
-    each_item(store, db, key, ref, query, [&](std::int64_t, ShelfItem item) {
-      found.push_back(std::move(item));
-      return found.size() < query.limit;
-    });
+    list_items(store, db, key, ref, query, found);
   });
   return found;
 }
@@ -182,48 +249,60 @@ void check_replacement(const Outgoing& replacement) {
   }
 }
 
+struct ItemPlace {
+  std::int64_t group = 0, row = 0;
+};
+
+// Whether the row was still there to move.
+bool move_row(Database& db, ItemPlace place, const RowFilter& filter, ShelfAction action, const Outgoing& replacement) {
+  if (action == ShelfAction::drop) {
+    Query(db, "DELETE FROM items WHERE id=? AND grp=? AND state=3", place.row, place.group).run();
+    return db.changes() > 0;
+  }
+  Query(db,
+        "UPDATE items SET state=0, due=?1, attempts=0, crashes=0, alone=0, origin=?2, reason='', error='', "
+        "first_failed=NULL, last_failed=NULL WHERE id=?3 AND grp=?4 AND ((state=3 AND ?5) OR (state=0 AND due>?1 AND "
+        "?6))",
+        filter.now, static_cast<int>(Origin::redrive), place.row, place.group, filter.dead ? 1 : 0,
+        filter.retrying ? 1 : 0)
+      .run();
+  if (db.changes() == 0) return false;
+  if (action == ShelfAction::replace) {
+    const auto text = std::as_bytes(std::span(replacement.envelope.data(), replacement.envelope.size()));
+    Query(db, "UPDATE items SET envelope=?, event_id=?, type=?, checksum=?, damaged=0 WHERE id=?", text, replacement.id,
+          replacement.type, core::crc32c(text), place.row)
+        .run();
+  }
+  return true;
+}
+
 }  // namespace
 
 std::size_t move_items(Store& store, GroupRef ref, const ShelfQuery& query, ShelfAction action,
                        const Outgoing& replacement) {
-  std::vector<std::int64_t> rows;
   if (action == ShelfAction::replace) check_replacement(replacement);
+  // Found without the write lock: what has changed until it is taken is not moved, as every change asks again.
+  RowFilter filter(store, query);
+  filter.leased = filter.waiting = false;
+  filter.retrying = filter.retrying && action == ShelfAction::hand_out;
+  std::vector<std::int64_t> rows;
+  store.read([&](Database& db) { rows = rows_of(db, find_group(db, ref), query, filter); });
+  if (rows.empty()) return 0;
+  if (action == ShelfAction::replace && rows.size() > 1) {
+    throw Error(ErrorCode::conflict, "several dead letters match; name the one to replace by its key");
+  }
+  std::size_t moved = 0;
   store.write([&](Database& db) {
-    rows.clear();
-    each_item(store, db, find_group(db, ref), ref, query, [&](std::int64_t row, const ShelfItem& item) {
-      const bool movable =
-          item.state == ShelfState::dead || (action == ShelfAction::hand_out && item.state == ShelfState::retrying);
-      if (movable && rows.size() < query.limit) rows.push_back(row);
-      return rows.size() < query.limit;
-    });
-    if (action == ShelfAction::replace && rows.size() > 1) {
-      throw Error(ErrorCode::conflict, "several dead letters match; name the one to replace by its key");
-    }
-    const std::int64_t now = store.due_ms();
-    for (const std::int64_t row : rows) {
-      if (action == ShelfAction::drop) {
-        Query(db, "DELETE FROM items WHERE id=?", row).run();
-        continue;
-      }
-      if (action == ShelfAction::replace) {
-        const auto text = std::as_bytes(std::span(replacement.envelope.data(), replacement.envelope.size()));
-        Query(db, "UPDATE items SET envelope=?, event_id=?, type=?, checksum=?, damaged=0 WHERE id=?", text,
-              replacement.id, replacement.type, core::crc32c(text), row)
-            .run();
-      }
-      Query(db,
-            "UPDATE items SET state=0, due=?, attempts=0, crashes=0, alone=0, origin=?, reason='', error='', "
-            "first_failed=NULL, last_failed=NULL WHERE id=?",
-            now, static_cast<int>(Origin::redrive), row)
-          .run();
-    }
+    moved = 0;
+    const std::int64_t group = find_group(db, ref).group;
+    for (const std::int64_t row : rows) moved += move_row(db, {group, row}, filter, action, replacement) ? 1 : 0;
     TIDINGS_FAILPOINT("sqlite.before_move_commit");
   });
-  if (!rows.empty()) {
+  if (moved > 0) {
     store.make_durable_by_default();
     store.side().wake();
   }
-  return rows.size();
+  return moved;
 }
 
 void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin origin, std::uint64_t run,

@@ -177,10 +177,12 @@ void Store::open_database() {
     db.execute(("PRAGMA application_id=" + std::to_string(application_id)).c_str());
     db.execute(("PRAGMA user_version=" + std::to_string(format_version)).c_str());
     db.execute(schema);
+    db.execute(indexes);
     transaction.commit();
   }
   // NORMAL leaves the sync after a commit to us: make_durable() does it outside the lock, for all who wait for it.
   db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192; PRAGMA secure_delete=OFF");
+  db.execute(indexes);
   // The WAL exists from the first read on, and SQLite takes no lock on it that closing our own descriptor could drop.
   (void)pragma(db, "SELECT count(*) FROM streams");
   wal_ = Descriptor(::open((path_ + "-wal").c_str(), O_RDWR | O_CLOEXEC));
@@ -296,7 +298,8 @@ bool Store::checkpoint_locked() {
   TIDINGS_FAILPOINT("sqlite.in_checkpoint");
   int frames = 0, moved = 0, code = SQLITE_OK;
   // Beside readers that come and go one of them is nearly always there. The larger the WAL, the longer it is worth it
-  // to stand at the door until none is; but after a wait in vain not for twenty times as long.
+  // to stand at the door until none is; after a wait in vain the next one comes later and later, so that a reader that
+  // never ends costs the writers little.
   const int large = wal_frames() / large_wal_frames;
   const int mode = large >= 4 || shrink_.exchange(false) ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART;
   const auto start = WaitClock::now();
@@ -308,11 +311,16 @@ bool Store::checkpoint_locked() {
   }
   if (code == SQLITE_OK) {
     wal_frames_.store(0, std::memory_order_relaxed);
+    vain_ = 1;
     return true;
   }
   if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_FULL) {
     if (frames > 0) wal_frames_.store(frames, std::memory_order_relaxed);
-    if (large > 0 && start >= patient_at_) patient_at_ = start + 20 * (WaitClock::now() - start);
+    if (large > 0 && start >= patient_at_) {
+      vain_ = std::min(2 * vain_, 32);
+      const auto now = WaitClock::now();
+      patient_at_ = now + vain_ * (now - start);
+    }
     return false;
   }
   try {

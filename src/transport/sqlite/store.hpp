@@ -125,6 +125,7 @@ class Store {
   std::atomic<int> wal_frames_{0};
   std::atomic<std::uint64_t> commits_{0}, commits_seen_{0};
   std::atomic<bool> shrink_{false};     // The WAL is not ours alone: cut it, so that its size tells what is in it.
+  int vain_ = 1;                        // Grows with each wait for readers in vain; under the write lock.
   WaitClock::time_point patient_at_{};  // When a checkpoint may wait for readers again; under the write lock.
   std::unordered_map<std::string, std::int64_t> streams_{};  // Guarded by the write lock.
   std::mutex readers_mutex_{};
