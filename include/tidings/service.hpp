@@ -39,7 +39,7 @@ struct Backoff {
 struct HandlerOptions {
   std::uint32_t max_attempts = 5;  ///< Failed attempts until the event becomes a dead letter.
   Backoff backoff{};               ///< Between attempts.
-  Millis timeout{300'000};         ///< After this the attempt has failed and the handler's stop token fires.
+  Millis timeout{300'000};         ///< After this the attempt has failed and the handler's stop token fires. Above zero.
   unsigned concurrency = 0;        ///< At most this many of this handler at once; 0: the service's concurrency.
 };
 
@@ -88,7 +88,8 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   /// Handles events (or commands) of type `T` with `handler(const DomainEvent<T>&)` or `handler(const
-  /// DomainEvent<T>&, Context&)`. Throws Error{conflict} when the type has a handler already. Handlers run on the
+  /// DomainEvent<T>&, Context&)`. Throws Error{conflict} when the type has a handler already, {invalid} for a timeout of
+  /// zero or less (durations beyond 100 years count as 100 years, here and in all options). Handlers run on the
   /// service's threads, up to `concurrency` at once.
   template <MessageType T, class F>
   Service& on(F handler, HandlerOptions options = {}) {

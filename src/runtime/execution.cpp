@@ -168,13 +168,16 @@ std::optional<Outcome> Execution::refuse(const Handler& handler, const Delivery&
 }
 
 Outcome Execution::run_one(const Handler& handler, const Delivery& delivery, Cancellation& cancellation) {
+  entered_ = false;
   if (delivery.crashes > 0 || delivery.damaged || !delivery.validated || !handler.function) [[unlikely]] {
     if (auto refused = refuse(handler, delivery)) return std::move(*refused);
   }
   context_->begin(delivery, handler, cancellation);
   try {
     handler.function(delivery.envelope, context_->context());
+    entered_ = context_->entered();
   } catch (...) {
+    entered_ = context_->entered();
     Thrown thrown = current_exception_as_ending(context_->entered());
     // A handler that was told to stop for reasons of ours has not failed.
     if (thrown.ending == Ending::failed && cancellation.fired()) thrown.ending = Ending::released;
@@ -191,7 +194,7 @@ Outcome Execution::run_one(const Handler& handler, const Delivery& delivery, Can
     outcome.extra = std::make_unique<OutcomeExtra>();
     outcome.extra->outputs = std::exchange(outputs, {});
     outcome.extra->handler = &handler;
-    outcome.extra->attempt = delivery.attempt;
+    outcome.extra->delivery = delivery;
   }
   return outcome;
 }
@@ -262,6 +265,7 @@ struct Execution::Batch final : detail::BatchCall {
 
 void Execution::run_batch(const Handler& handler, std::span<const Delivery> deliveries, Cancellation& cancellation,
                           std::vector<Outcome>& outcomes) {
+  entered_ = false;
   std::vector<Delivery> admitted;
   admitted.reserve(deliveries.size());
   for (const Delivery& delivery : deliveries) {
@@ -285,6 +289,7 @@ void Execution::run_batch(const Handler& handler, std::span<const Delivery> deli
       item.error = thrown.error;
     }
   }
+  entered_ = !call.elements.empty();
   for (std::size_t i = 0; i < admitted.size(); ++i) {
     Batch::Item& item = call.items[i];
     Outcome outcome = make_outcome(service_, admitted[i], &handler, item.ending, item.asked, std::move(item.error));
@@ -293,7 +298,7 @@ void Execution::run_batch(const Handler& handler, std::span<const Delivery> deli
       outcome.extra = std::make_unique<OutcomeExtra>();
       outcome.extra->outputs = std::move(outputs);
       outcome.extra->handler = &handler;
-      outcome.extra->attempt = admitted[i].attempt;
+      outcome.extra->delivery = admitted[i];
     }
     outcomes.push_back(std::move(outcome));
   }

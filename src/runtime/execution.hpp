@@ -28,9 +28,9 @@ struct Outputs {
 struct OutcomeExtra {
   std::string error{};
   Outputs outputs{};
-  std::optional<Failure> failure{};  ///< To be reported once it is settled.
-  const Handler* handler = nullptr;  ///< Whose policy holds when the outputs are refused.
-  std::uint32_t attempt = 1;
+  std::optional<Failure> failure{};               ///< To be reported once it is settled.
+  const Handler* handler = nullptr;               ///< Whose policy holds when the outputs are refused …
+  std::optional<transport::Delivery> delivery{};  ///< … for this delivery.
 };
 
 /// What is to be settled. Small: the common case has no extra.
@@ -72,6 +72,8 @@ class Execution {
            std::vector<Outcome>& outcomes);
   /// Handles one delivery of a handler that is no batch handler.
   Outcome run_one(const Handler& handler, const transport::Delivery& delivery, Cancellation& cancellation);
+  /// Whether the last call reached the handler itself.
+  [[nodiscard]] bool entered() const noexcept { return entered_; }
 
  private:
   struct Batch;
@@ -81,6 +83,7 @@ class Execution {
 
   detail::ServiceState& service_;
   std::unique_ptr<detail::ContextState> context_;
+  bool entered_ = false;
 };
 
 /// Settles `outcomes` in one call, with their outputs. Throws what the transport throws.

@@ -1,5 +1,6 @@
 #include "runtime/inline_driver.hpp"
 
+#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -111,7 +112,15 @@ std::size_t ServiceAccess::step(Service& service) {
     }
     if (std::exchange(run.crash_next, false)) {
       std::vector<Outcome> lost;
+      run.cancellation.begin();
       run.execution.run(*route.handler, gathered, run.cancellation, lost);
+      if (!run.execution.entered()) {
+        // A process dies in a handler; this delivery did not come to one.
+        run.crash_next = true;
+        std::move(lost.begin(), lost.end(), std::back_inserter(outcomes));
+        ++calls;
+        continue;
+      }
       run.crashed_at = state.environment().clock->steady();
       run.left_behind.push_back(std::move(run.subscription));
       return calls + 1;

@@ -4,6 +4,18 @@
 #include <chrono>
 
 namespace tidings::runtime {
+namespace {
+
+/// False when `stop` fires first.
+bool sleep_unless(const std::stop_token& stop, Millis pause) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  wake.wait_for(lock, stop, pause, [] { return false; });
+  return !stop.stop_requested();
+}
+
+}  // namespace
 
 Pool::Pool(std::shared_ptr<detail::ServiceState> service)
     : service_(std::move(service)),
@@ -18,25 +30,45 @@ void Pool::log(LogLevel level, const std::string& line) const {
   service_->bus->log(level, "service " + service_->name + ": " + line);
 }
 
+void Pool::tell(Lock& lock) {
+  if (notes_.empty()) return;
+  std::vector<std::pair<LogLevel, std::string>> notes;
+  notes.swap(notes_);
+  lock.unlock();
+  for (const auto& [level, line] : notes) log(level, line);
+  lock.lock();
+}
+
 void Pool::run(const std::shared_ptr<detail::ServiceState>& service, std::stop_token stop) {
   service->bus->check_process();
   if (service->started.exchange(true)) {
     throw Error(ErrorCode::conflict,
                 "the service " + service->name + " was run before; make another Service to run it again");
   }
-  const auto pool = std::make_shared<Pool>(service);
-  {
-    const Lock lock(service->mutex);
-    service->pool = pool;
+  std::stop_source ending;
+  const auto end = [&ending] { ending.request_stop(); };
+  const std::stop_callback by_caller(stop, end);
+  const std::stop_callback by_owner(service->ending.get_token(), end);
+  for (std::uint32_t failures = 1;; ++failures) {
+    const auto pool = std::make_shared<Pool>(service);
+    {
+      const Lock lock(service->mutex);
+      service->pool = pool;
+      pool->final_ = service->stats.handled + service->stats.dead;
+    }
+    pool->run_here(ending.get_token());
+    if (!pool->fatal_) return;
+    // Somebody removed the group: joining again makes it anew.
+    if (pool->fatal_->code() != ErrorCode::not_found) throw *pool->fatal_;
+    const Millis pause = reconnect_delay(failures, service->environment().random->next());
+    pool->log(LogLevel::warning, "joins its streams again in " + format_duration(pause));
+    if (!sleep_unless(ending.get_token(), pause)) return;
   }
-  pool->run_here(std::move(stop));
-  if (pool->fatal_) std::rethrow_exception(pool->fatal_);
 }
 
 void Pool::stop_and_wait() {
   Lock lock(mutex_);
-  draining_ = true;
-  run_wake_.notify_all();
+  request_drain();
   run_wake_.wait(lock, [this] { return finished_; });
 }
 
@@ -63,8 +95,6 @@ void Pool::announce(const transport::Interest& interest) const {
 
 bool Pool::subscribe(std::stop_token stop) {
   const transport::Interest interest = service_->interest();
-  std::mutex mutex;
-  std::condition_variable_any wake;
   for (std::uint32_t failures = 1; !stop.stop_requested(); ++failures) {
     try {
       announce(interest);
@@ -77,8 +107,7 @@ bool Pool::subscribe(std::stop_token stop) {
       const Millis pause = reconnect_delay(failures, service_->environment().random->next());
       log(LogLevel::warning,
           "cannot join its streams yet, trying again in " + format_duration(pause) + ": " + error.what());
-      Lock lock(mutex);
-      wake.wait_for(lock, stop, pause, [] { return false; });
+      sleep_unless(stop, pause);
     }
   }
   return false;
@@ -88,7 +117,24 @@ void Pool::start_worker() {
   auto worker = std::make_shared<Worker>(*service_);
   workers_.push_back(worker);
   // The thread owns the pool and its worker: a handler that never returns may outlive the run.
-  worker->thread = std::thread([self = shared_from_this(), worker] { self->work(worker); });
+  try {
+    worker->thread = std::thread([self = shared_from_this(), worker] { self->work(worker); });
+  } catch (...) {
+    workers_.pop_back();
+    throw;
+  }
+}
+
+void Pool::start_missing() {
+  for (; missing_ > 0; --missing_) {
+    try {
+      start_worker();
+    } catch (const std::exception& error) {
+      note(LogLevel::error,
+           "no thread can be started in place of one whose handler hangs, trying again: " + std::string(error.what()));
+      return;
+    }
+  }
 }
 
 void Pool::run_here(std::stop_token stop) {
@@ -101,40 +147,51 @@ void Pool::run_here(std::stop_token stop) {
     }
   } const finish{*this};
   if (!subscribe(stop)) return;
-  Lock lock(mutex_);
-  renewed_ = active_ = now();
-  for (unsigned i = 0; i <= concurrency_; ++i) start_worker();
-  std::thread settler([this] { settle_loop(); });
-  std::thread keeper([this] { keep(); });
-  lock.unlock();
+  std::thread settler, keeper;
   {
+    // Before the first handler runs, so that a stop which one asks for holds from there on.
     const std::stop_callback on_stop(stop, [this] {
       const Lock held(mutex_);
-      draining_ = true;
-      run_wake_.notify_all();
+      request_drain();
     });
-    lock.lock();
+    Lock lock(mutex_);
+    renewed_ = active_ = now();
+    try {
+      for (unsigned i = 0; i <= concurrency_; ++i) start_worker();
+      settler = std::thread([this] { settle_loop(); });
+      keeper = std::thread([this] { keep(); });
+    } catch (const std::exception& error) {
+      end_with(Error(ErrorCode::unavailable, true,
+                     "the service " + service_->name + " cannot start its threads; allow more of them or lower its " +
+                         "concurrency: " + error.what()));
+    }
     run_wake_.wait(lock, [this] { return draining_; });
-    lock.unlock();
   }
   fetch_stop_.request_stop();
-  lock.lock();
+  Lock lock(mutex_);
   drain(lock);
+  tell(lock);
   settler_stops_ = true;
+  later_at_ = {};
   settle_wake_.notify_all();
   lock.unlock();
-  settler.join();
+  if (settler.joinable()) settler.join();
   lock.lock();
   keeper_stops_ = ended_ = true;
   keep_wake_.notify_all();
   work_wake_.notify_all();
   const std::vector<std::shared_ptr<Worker>> workers = workers_;
+  const bool fetching = leading_;
   lock.unlock();
-  keeper.join();
+  if (keeper.joinable()) keeper.join();
   for (const auto& worker : workers) {
     if (worker->thread.joinable()) worker->thread.join();
   }
-  subscription_.reset();
+  lock.lock();
+  tell(lock);
+  lock.unlock();
+  // A fetch that does not return still uses it; then it ends with the pool, which that thread owns.
+  if (!fetching) subscription_.reset();
 }
 
 bool Pool::wait_until(Lock& lock, Steady until, bool (Pool::*done)() const noexcept) {
@@ -150,8 +207,11 @@ bool Pool::wait_until(Lock& lock, Steady until, bool (Pool::*done)() const noexc
 void Pool::drain(Lock& lock) {
   const Steady until = now() + options_.drain;
   work_wake_.notify_all();
-  while (!lead_is_over()) run_wake_.wait_for(lock, std::chrono::milliseconds(100));
-  for (const auto& worker : workers_) worker->progress.fetch_or(Worker::closed, std::memory_order_acq_rel);
+  if (!wait_until(lock, std::max(until, now() + std::chrono::seconds(2)), &Pool::lead_is_over)) {
+    note(LogLevel::error, "its engine does not return from a fetch at the end of the drain time, and is left behind");
+    leader_->abandoned = true;
+    leader_->thread.detach();
+  }
   release_waiting();
   if (!wait_until(lock, until, &Pool::nothing_runs)) give_up_running(lock);
   release_waiting();
@@ -174,8 +234,8 @@ void Pool::give_up_running(Lock& lock) {
              &Pool::nothing_runs);
   for (const auto& worker : workers_) {
     if (!worker->busy) continue;
-    log(LogLevel::error, "a handler of " + service_->handlers.at(worker->lane).type +
-                             " still runs at the end of the drain time and is left behind; its event is given back");
+    note(LogLevel::error, "a handler of " + service_->handlers.at(worker->lane).type +
+                              " still runs at the end of the drain time and is left behind; its event is given back");
     harvest(*worker);
     worker->busy = false;
     worker->abandoned = true;

@@ -8,12 +8,13 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "runtime/execution.hpp"
@@ -35,15 +36,23 @@ class Pool : public std::enable_shared_from_this<Pool> {
   using Lock = std::unique_lock<std::mutex>;
   /// A worker, and the call that it is in. With concurrency 1 a call may be a run: a few deliveries, one after the
   /// other, without the lock in between. The worker announces each one that is complete in `progress`; whoever sets
-  /// `closed` there makes sure that the run begins no further one.
+  /// `closed` there makes sure that the run begins no further one, and `taken` that what runs now counts no more. The
+  /// worker sets `rested` with its last one: from then on nothing of the call can be late.
   struct Worker {
-    static constexpr std::uint32_t closed = 1U << 31;
+    static constexpr std::uint32_t closed = 1U << 31, rested = 1U << 30, taken = 1U << 29;
     explicit Worker(detail::ServiceState& service) : execution(service) {}
+    [[nodiscard]] std::uint32_t complete() const noexcept {
+      return progress.load(std::memory_order_acquire) & (taken - 1);
+    }
+    /// The first `count` are complete, and there is `more`; returns whether to begin it.
+    bool announce(std::uint32_t count, bool more) noexcept;
+    /// Takes what runs away from the worker, unless it is not late at `now`.
+    bool take_late(Steady now) noexcept;
     Execution execution;
     Cancellation cancellation;
     std::vector<transport::Delivery> deliveries;
     std::vector<Outcome> outcomes;           // Those below `progress` may be moved away under the lock.
-    std::atomic<std::uint32_t> progress{0};  // Complete deliveries of the run, and the closed bit.
+    std::atomic<std::uint32_t> progress{0};  // Complete deliveries of the run, and the bits above.
     std::uint32_t harvested = 0;             // Outcomes that were moved away.
     std::size_t lane = 0;
     std::uint64_t call = 0;
@@ -63,6 +72,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void release_waiting();
   void give_up_running(Lock& lock);
   void start_worker();
+  void start_missing();
   bool wait_until(Lock& lock, Steady until, bool (Pool::*done)() const noexcept);
   [[nodiscard]] bool lead_is_over() const noexcept { return !leading_; }
   [[nodiscard]] bool nothing_runs() const noexcept { return lanes_.running() == 0; }
@@ -77,7 +87,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void harvest_all();
   [[nodiscard]] bool young_run() const noexcept;
   [[nodiscard]] bool may_lead(Steady now) const noexcept;
-  void lead(Lock& lock, Steady now);
+  void lead(Lock& lock, Worker& worker, Steady now);
   void accept(transport::Batch& batch, Steady now);
   void fetch_failed(const Error& error);
   void idle(Lock& lock, Steady now);
@@ -86,14 +96,16 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] Millis fetch_wait(Steady now) const noexcept;
   void check_idle(Steady now);
   void request_drain();
+  void end_with(const Error& error);
 
   // pool_settle.cpp: the settler and the keeper.
   void settle_loop();
+  void await_outcomes(Lock& lock);
   void wake_settler();
   [[nodiscard]] std::size_t enough_outcomes() const noexcept;
   void settle(std::vector<Outcome>& outcomes);
+  void came_back(Lock& lock, std::size_t count, std::size_t of);
   void settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats);
-  Outcome refused_outputs(const Outcome& outcome, const std::string& message) const;
   void keep();
   void expire(Lock& lock, Steady now);
   void renew(Lock& lock);
@@ -101,7 +113,10 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] Millis keeper_pause(Steady now, Steady renew_at) const noexcept;
   [[nodiscard]] bool quiet() const noexcept { return lanes_.empty() && lanes_.running() == 0; }
   [[nodiscard]] Steady now() const noexcept { return clock_.steady(); }
+  // A log callback may ask the service things, so lines that come up under the lock are written after it.
   void log(LogLevel level, const std::string& line) const;
+  void note(LogLevel level, std::string line) { notes_.emplace_back(level, std::move(line)); }
+  void tell(Lock& lock);
 
   const std::shared_ptr<detail::ServiceState> service_;
   const ServiceOptions& options_;
@@ -116,12 +131,16 @@ class Pool : public std::enable_shared_from_this<Pool> {
   std::condition_variable work_wake_, settle_wake_, keep_wake_, run_wake_;
   unsigned idle_ = 0;       // Workers that wait for something to do.
   unsigned abandoned_ = 0;  // Workers whose handler hangs.
+  unsigned missing_ = 0;    // Workers that could not be started yet.
   bool leading_ = false;    // One worker is fetching.
+  Worker* leader_ = nullptr;
   bool draining_ = false, ended_ = false, finished_ = false;
   bool settler_stops_ = false, keeper_stops_ = false;
   bool settler_sleeps_ = false, settler_lingers_ = false, settling_ = false;
   bool lease_in_doubt_ = false;        // Not renewed for two thirds of its length.
   std::uint32_t settle_failures_ = 0;  // Calls in a row of which something came back.
+  std::vector<Outcome> later_;         // What came back, to be sent again …
+  Steady later_at_{};                  // … at this time, while others go on.
   Steady settle_until_{};              // Once the settler stops: how long it may try.
   std::vector<Route> routes_;          // The lead's.
   std::size_t held_ = 0;               // Delivered, and not settled.
@@ -133,7 +152,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   Steady renewed_{};               // When the lease was last known to be ours.
   std::vector<Outcome> outcomes_;  // Decided, and not yet sent.
   std::stop_source fetch_stop_;
-  std::exception_ptr fatal_;
+  std::vector<std::pair<LogLevel, std::string>> notes_;
+  std::optional<Error> fatal_;
 };
 
 }  // namespace tidings::runtime

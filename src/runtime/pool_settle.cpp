@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include "runtime/pool.hpp"
 
@@ -56,17 +57,7 @@ void Pool::settle_loop() {
   Lock lock(mutex_);
   std::vector<Outcome> outcomes;
   for (;;) {
-    while (outcomes_.empty() && !settler_stops_) {
-      if (young_run()) {
-        // Its handler may hang now; what came before it in the run must not wait for that.
-        settle_wake_.wait_for(lock, linger);
-        harvest_all();
-        continue;
-      }
-      settler_sleeps_ = true;
-      settle_wake_.wait(lock);
-      settler_sleeps_ = false;
-    }
+    await_outcomes(lock);
     if (outcomes_.empty()) return;
     if (outcomes_.size() < enough_outcomes() && !quiet() && !draining_) {
       settler_lingers_ = true;
@@ -85,38 +76,65 @@ void Pool::settle_loop() {
   }
 }
 
+void Pool::await_outcomes(Lock& lock) {
+  for (;;) {
+    tell(lock);
+    // What a run has finished must not wait for its handler that may hang now.
+    harvest_all();
+    const Steady at = now();
+    if (!later_.empty() && at >= later_at_) {
+      std::move(later_.begin(), later_.end(), std::back_inserter(outcomes_));
+      later_.clear();
+    }
+    if (!outcomes_.empty() || (settler_stops_ && later_.empty())) return;
+    if (young_run()) {
+      settle_wake_.wait_for(lock, linger);
+      continue;
+    }
+    settler_sleeps_ = true;
+    if (later_.empty()) {
+      settle_wake_.wait(lock);
+    } else {
+      settle_wake_.wait_for(lock, later_at_ - at);
+    }
+    settler_sleeps_ = false;
+  }
+}
+
 void Pool::settle(std::vector<Outcome>& outcomes) {
   thread_local std::vector<transport::Result> results;
   for (std::uint32_t failures = 1;; ++failures) {
+    std::optional<Error> failure;
     try {
       settle_outcomes(*subscription_, outcomes, results);
       break;
     } catch (const Error& error) {
-      Lock lock(mutex_);
-      const bool over = settler_stops_ && now() >= settle_until_;
-      if (!error.retryable() || over) {
-        log(LogLevel::error,
-            std::to_string(outcomes.size()) +
-                " deliveries could not be settled, and go out again when their lease ends: " + error.what());
-        held_ -= outcomes.size();
-        for (const Outcome& outcome : outcomes) final_ -= outcome.final() ? 1 : 0;
-        return;
-      }
-      const Millis pause = reconnect_delay(failures, service_->environment().random->next());
-      log(LogLevel::warning, "cannot settle, trying again in " + format_duration(pause) + ": " + error.what());
-      settle_wake_.wait_for(lock, std::min(pause, Millis(settler_stops_ ? 200 : 30'000)));
+      failure.emplace(error);
+    } catch (const std::exception& error) {
+      failure.emplace(ErrorCode::internal, true, error.what());
     }
+    Lock lock(mutex_);
+    const bool over = settler_stops_ && now() >= settle_until_;
+    if (!failure->retryable() || over) {
+      note(LogLevel::error,
+           std::to_string(outcomes.size()) +
+               " deliveries could not be settled, and go out again once this run has ended: " + failure->what());
+      held_ -= outcomes.size();
+      for (const Outcome& outcome : outcomes) final_ -= outcome.final() ? 1 : 0;
+      // Their lease is renewed with the others' as long as the subscription lives, so only its end gives them back.
+      if (!settler_stops_) end_with(*failure);
+      return;
+    }
+    const Millis pause = reconnect_delay(failures, service_->environment().random->next());
+    note(LogLevel::warning, "cannot settle, trying again in " + format_duration(pause) + ": " + failure->what());
+    tell(lock);
+    settle_wake_.wait_for(lock, std::min(pause, Millis(settler_stops_ ? 200 : 30'000)));
   }
   {
     Lock lock(mutex_);
-    const std::size_t before = outcomes_.size();
+    const std::size_t before = later_.size();
     for (std::size_t i = 0; i < outcomes.size(); ++i) settled(outcomes[i], results[i], service_->stats);
-    // What came back is not sent again at once.
-    settle_failures_ = outcomes_.size() > before ? settle_failures_ + 1 : 0;
-    if (settle_failures_ > 0) {
-      const Millis pause = reconnect_delay(settle_failures_, service_->environment().random->next());
-      settle_wake_.wait_for(lock, std::min(pause, Millis(settler_stops_ ? 100 : 5'000)));
-    }
+    came_back(lock, later_.size() - before, outcomes.size());
     if (options_.max_events > 0 && service_->stats.handled + service_->stats.dead >= options_.max_events) {
       request_drain();
     }
@@ -126,6 +144,15 @@ void Pool::settle(std::vector<Outcome>& outcomes) {
       service_->report(*outcomes[i].extra->failure);
     }
   }
+}
+
+void Pool::came_back(Lock& lock, std::size_t count, std::size_t of) {
+  settle_failures_ = count > 0 ? settle_failures_ + 1 : later_.empty() ? 0 : settle_failures_;
+  if (count == 0) return;
+  const Millis pause = reconnect_delay(settle_failures_, service_->environment().random->next());
+  later_at_ = now() + std::min(pause, Millis(settler_stops_ ? 100 : 5'000));
+  // Where everything is refused, the next ones would be too.
+  if (count == of && !settler_stops_) settle_wake_.wait_for(lock, std::min(pause, Millis(100)));
 }
 
 void Pool::settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats) {
@@ -141,16 +168,18 @@ void Pool::settled(Outcome& outcome, const transport::Result& result, ServiceSta
     return;
   }
   if (result.retryable && !(settler_stops_ && now() >= settle_until_)) {
-    outcomes_.push_back(std::move(outcome));
+    later_.push_back(std::move(outcome));
     return;
   }
   // Refused for good. What cannot be stored with its outputs is the handler's failure; anything else goes out again.
   if (outcome.final()) --final_;
   const bool outputs_refused =
-      !settler_stops_ && outcome.kind == Kind::done && outcome.extra && outcome.extra->handler != nullptr;
-  log(LogLevel::error, "a settlement was refused: " + result.message);
+      !settler_stops_ && outcome.kind == Kind::done && outcome.extra && outcome.extra->delivery;
+  note(LogLevel::error, "a settlement was refused: " + result.message);
   if (outputs_refused) {
-    outcomes_.push_back(refused_outputs(outcome, result.message));
+    const OutcomeExtra& extra = *outcome.extra;
+    outcomes_.push_back(make_outcome(*service_, *extra.delivery, extra.handler, Ending::failed, {},
+                                     "what the handler published was refused: " + result.message));
     if (outcomes_.back().final()) ++final_;
   } else if (outcome.kind != Kind::release && !settler_stops_) {
     Outcome& back = outcomes_.emplace_back();
@@ -160,22 +189,9 @@ void Pool::settled(Outcome& outcome, const transport::Result& result, ServiceSta
     back.after = Millis(1000);
   } else {
     --held_;
+    // It stays leased until the subscription ends.
+    if (!settler_stops_) end_with(Error(result.code, result.message));
   }
-}
-
-Outcome Pool::refused_outputs(const Outcome& outcome, const std::string& message) const {
-  const OutcomeExtra& extra = *outcome.extra;
-  const Verdict verdict =
-      decide(Ending::failed, extra.attempt, {}, extra.handler->options, service_->environment().random->next());
-  Outcome failed;
-  failed.token = outcome.token;
-  failed.kind = verdict.kind;
-  failed.counted = verdict.counted;
-  failed.after = verdict.after;
-  failed.reason = verdict.reason;
-  failed.extra = std::make_unique<OutcomeExtra>();
-  failed.extra->error = "what the handler published was refused: " + message;
-  return failed;
 }
 
 void Pool::keep() {
@@ -184,22 +200,24 @@ void Pool::keep() {
   while (!keeper_stops_) {
     const Steady at = now();
     expire(lock, at);
+    if (missing_ > 0) start_missing();
     if (at - renewed_ >= options_.lease * 2 / 3 && !lease_in_doubt_) {
       lease_in_doubt_ = true;
-      log(LogLevel::warning, "its lease was not renewed in time; what runs is told to stop");
+      note(LogLevel::warning, "its lease was not renewed in time; what runs is told to stop");
       cancel_running(lock);
     }
-    if (at >= renew_at || lease_in_doubt_) {
+    if (at >= renew_at) {
       renew(lock);
       renew_at = lease_in_doubt_ || renewed_ < at ? now() + options_.lease / 12 : renewed_ + options_.lease / 3;
     }
+    tell(lock);
     if (keeper_stops_) return;
     keep_wake_.wait_for(lock, keeper_pause(now(), renew_at));
   }
 }
 
 Millis Pool::keeper_pause(Steady at, Steady renew_at) const noexcept {
-  Steady wake = renew_at;
+  Steady wake = missing_ > 0 ? std::min<Steady>(renew_at, at + std::chrono::seconds(1)) : renew_at;
   for (std::size_t lane = 1; lane < service_->handlers.size(); ++lane) {
     // What starts while the keeper sleeps cannot run out of time before this.
     wake = std::min<Steady>(wake, at + service_->handlers.at(lane).options.timeout);
@@ -213,15 +231,13 @@ Millis Pool::keeper_pause(Steady at, Steady renew_at) const noexcept {
 void Pool::expire(Lock& lock, Steady at) {
   std::vector<std::shared_ptr<Worker>> late;
   for (const auto& worker : workers_) {
-    if (worker->busy && worker->deadline.load(std::memory_order_relaxed) <= at) late.push_back(worker);
+    if (worker->busy && worker->take_late(at)) late.push_back(worker);
   }
   if (late.empty()) return;
   for (const auto& worker : late) {
     const Handler& handler = service_->handlers.at(worker->lane);
     // Of a run only the one that hangs is late: what is complete stays so, the rest has not begun.
-    const std::uint32_t complete =
-        worker->progress.fetch_or(Worker::closed, std::memory_order_acq_rel) & ~Worker::closed;
-    if (!handler.batch && complete == worker->deliveries.size()) continue;
+    const std::uint32_t complete = worker->complete();
     harvest(*worker);
     const std::span<transport::Delivery> unfinished = std::span(worker->deliveries).subspan(complete);
     const std::size_t hanging = handler.batch ? unfinished.size() : 1;
@@ -239,12 +255,13 @@ void Pool::expire(Lock& lock, Steady at) {
     --service_->stats.running;
     final_running_ -= worker->deliveries.size() - worker->harvested;
     lanes_.finished(worker->lane);
-    start_worker();
+    ++missing_;
   }
+  start_missing();
   if (options_.until_idle) active_ = at;
   if (abandoned_ >= most_abandoned_) {
-    log(LogLevel::error, std::to_string(abandoned_) +
-                             " handlers hang beyond their timeout; nothing more is fetched until one of them returns");
+    note(LogLevel::error, std::to_string(abandoned_) +
+                              " handlers hang beyond their timeout; nothing more is fetched until one of them returns");
   }
   wake_settler();
   wake_for_work(at);
@@ -280,7 +297,7 @@ void Pool::renew(Lock& lock) {
   }
   lock.lock();
   if (failure) {
-    log(LogLevel::warning, std::string("its lease could not be renewed, trying again: ") + failure->what());
+    note(LogLevel::warning, std::string("its lease could not be renewed, trying again: ") + failure->what());
     return;
   }
   renewed_ = asked;
@@ -289,7 +306,7 @@ void Pool::renew(Lock& lock) {
     const std::size_t dropped = lanes_.drop(lost);
     held_ -= dropped;
     service_->stats.stale += dropped;
-    log(LogLevel::warning, std::to_string(lost.size()) + " deliveries were lost to others, since the lease ran out");
+    note(LogLevel::warning, std::to_string(lost.size()) + " deliveries were lost to others, since the lease ran out");
     std::vector<std::pair<std::shared_ptr<Worker>, std::uint64_t>> running;
     for (const auto& worker : workers_) {
       const bool hit =

@@ -17,9 +17,35 @@ constexpr std::chrono::microseconds longest_run{500};
 
 }  // namespace
 
+bool Pool::Worker::announce(std::uint32_t count, bool more) noexcept {
+  std::uint32_t seen = progress.load(std::memory_order_relaxed);
+  for (;;) {
+    if ((seen & taken) != 0) return false;
+    const bool goes_on = more && (seen & closed) == 0;
+    const std::uint32_t next = count | (seen & closed) | (goes_on ? 0 : rested);
+    if (progress.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      return goes_on;
+    }
+  }
+}
+
+bool Pool::Worker::take_late(Steady at) noexcept {
+  std::uint32_t seen = progress.load(std::memory_order_acquire);
+  do {
+    // The deadline of the next one is stored before it is announced, so what is read here is not older than `seen`.
+    if ((seen & rested) != 0 || deadline.load(std::memory_order_relaxed) > at) return false;
+  } while (!progress.compare_exchange_weak(seen, seen | closed | taken, std::memory_order_acq_rel,
+                                           std::memory_order_acquire));
+  return true;
+}
+
 void Pool::work(const std::shared_ptr<Worker>& worker) {
   Lock lock(mutex_);
   while (!ended_) {
+    if (!notes_.empty()) {
+      tell(lock);
+      continue;
+    }
     const Steady at = now();
     if (take(*worker, at)) {
       wake_for_work(at);
@@ -29,7 +55,8 @@ void Pool::work(const std::shared_ptr<Worker>& worker) {
         return;
       }
     } else if (may_lead(at)) {
-      lead(lock, at);
+      lead(lock, *worker, at);
+      if (worker->abandoned) return;
     } else {
       idle(lock, at);
     }
@@ -77,6 +104,7 @@ void Pool::execute(Lock& lock, Worker& worker) {
   const Handler& handler = service_->handlers.at(worker.lane);
   if (handler.batch) {
     worker.execution.run(handler, worker.deliveries, worker.cancellation, worker.outcomes);
+    worker.announce(static_cast<std::uint32_t>(worker.outcomes.size()), false);
   } else {
     run_in_order(worker, handler);
   }
@@ -85,7 +113,7 @@ void Pool::execute(Lock& lock, Worker& worker) {
   worker.busy = false;
   --service_->stats.running;
   lanes_.finished(worker.lane);
-  const std::size_t complete = handler.batch ? worker.deliveries.size() : worker.outcomes.size();
+  const std::size_t complete = worker.outcomes.size();
   final_running_ -= worker.deliveries.size() - worker.harvested;
   for (std::size_t i = worker.harvested; i < worker.outcomes.size(); ++i) collect(worker.outcomes[i]);
   if (complete < worker.deliveries.size()) {
@@ -98,14 +126,15 @@ void Pool::execute(Lock& lock, Worker& worker) {
 }
 
 void Pool::run_in_order(Worker& worker, const Handler& handler) {
-  for (std::uint32_t i = 0;;) {
-    worker.outcomes.push_back(worker.execution.run_one(handler, worker.deliveries[i], worker.cancellation));
-    std::uint32_t expected = i;
-    if (!worker.progress.compare_exchange_strong(expected, i + 1, std::memory_order_acq_rel)) return;
-    if (++i == worker.deliveries.size()) return;
-    const Steady at = now();
-    if (at - worker.began > longest_run) return;
-    worker.deadline.store(at + handler.options.timeout, std::memory_order_relaxed);
+  for (std::uint32_t count = 1;; ++count) {
+    worker.outcomes.push_back(worker.execution.run_one(handler, worker.deliveries[count - 1], worker.cancellation));
+    bool more = count < worker.deliveries.size();
+    if (more) {
+      const Steady at = now();
+      more = at - worker.began <= longest_run;
+      if (more) worker.deadline.store(at + handler.options.timeout, std::memory_order_relaxed);
+    }
+    if (!worker.announce(count, more)) return;
   }
 }
 
@@ -117,7 +146,7 @@ void Pool::collect(Outcome& outcome) {
 }
 
 void Pool::harvest(Worker& worker) {
-  const std::uint32_t complete = worker.progress.load(std::memory_order_acquire) & ~Worker::closed;
+  const std::uint32_t complete = worker.complete();
   for (; worker.harvested < complete; ++worker.harvested) {
     collect(worker.outcomes[worker.harvested]);
     --final_running_;
@@ -155,8 +184,9 @@ Millis Pool::fetch_wait(Steady at) const noexcept {
   return std::clamp(left, Millis(1), longest_fetch);
 }
 
-void Pool::lead(Lock& lock, Steady at) {
+void Pool::lead(Lock& lock, Worker& worker, Steady at) {
   leading_ = true;
+  leader_ = &worker;
   const Millis wait = fetch_wait(at);
   lock.unlock();
   transport::Batch batch;
@@ -178,6 +208,7 @@ void Pool::lead(Lock& lock, Steady at) {
   }
   lock.lock();
   leading_ = false;
+  if (worker.abandoned) return;
   if (failure) {
     fetch_failed(*failure);
   } else if (!batch.deliveries.empty()) {
@@ -212,19 +243,18 @@ void Pool::fetch_failed(const Error& error) {
   active_ = now();
   if (draining_) return;
   if (!error.retryable()) {
-    log(LogLevel::error, std::string("cannot go on reading: ") + error.what());
-    fatal_ = std::make_exception_ptr(error);
-    request_drain();
+    note(LogLevel::error, std::string("cannot go on reading: ") + error.what());
+    end_with(error);
     return;
   }
   const Millis pause = reconnect_delay(++fetch_failures_, service_->environment().random->next());
   fetch_after_ = now() + pause;
-  log(LogLevel::warning, "cannot read, trying again in " + format_duration(pause) + ": " + error.what());
+  note(LogLevel::warning, "cannot read, trying again in " + format_duration(pause) + ": " + error.what());
 }
 
 void Pool::check_idle(Steady at) {
   if (!options_.until_idle || draining_) return;
-  if (!quiet() || !outcomes_.empty() || settling_) {
+  if (!quiet() || !outcomes_.empty() || !later_.empty() || settling_) {
     active_ = at;
   } else if (at - active_ >= *options_.until_idle) {
     request_drain();
@@ -233,7 +263,13 @@ void Pool::check_idle(Steady at) {
 
 void Pool::request_drain() {
   draining_ = true;
+  for (const auto& worker : workers_) worker->progress.fetch_or(Worker::closed, std::memory_order_acq_rel);
   run_wake_.notify_all();
+}
+
+void Pool::end_with(const Error& error) {
+  if (!fatal_) fatal_.emplace(error);
+  request_drain();
 }
 
 void Pool::wake_for_work(Steady at) {
@@ -245,7 +281,14 @@ void Pool::idle(Lock& lock, Steady at) {
   // A bound for what nobody announces: a pause of the lead that ends, a batch that has waited long enough.
   Steady until = at + std::chrono::seconds(1);
   if (at < fetch_after_) until = std::min(until, fetch_after_);
-  if (const auto ready = lanes_.ready_at(); ready && lanes_.running() < concurrency_) until = std::min(until, *ready);
+  // One that is ready and was not taken waits for something that is announced.
+  const auto ready = lanes_.ready_at();
+  if (ready && *ready > at && lanes_.running() < concurrency_) until = std::min(until, *ready);
+  if (options_.until_idle && abandoned_ >= most_abandoned_ && !leading_) {
+    // Nobody fetches, so nobody else would find out.
+    check_idle(at);
+    if (!draining_) until = std::min(until, std::max(active_ + *options_.until_idle, at + Millis(1)));
+  }
   ++idle_;
   work_wake_.wait_for(lock, std::max<Steady>(until - at, std::chrono::microseconds(100)));
   --idle_;

@@ -1,6 +1,7 @@
 #include <tidings/service.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <thread>
 #include <vector>
@@ -62,6 +63,33 @@ void ServiceState::report(const Failure& failure) const noexcept {
 
 }  // namespace detail
 
+namespace {
+
+/// What is added to a clock has to stay within its range.
+Millis bounded(Millis duration) noexcept {
+  return std::clamp<Millis>(duration, Millis::zero(), std::chrono::days(36'525));
+}
+
+HandlerOptions checked(HandlerOptions options, std::string_view what) {
+  if (options.timeout <= Millis::zero()) {
+    throw Error(ErrorCode::invalid, "the handler of " + std::string(what) +
+                                        " has a timeout of zero or less; every handler needs one, however long");
+  }
+  options.timeout = bounded(options.timeout);
+  options.backoff.first = bounded(options.backoff.first);
+  options.backoff.longest = bounded(options.backoff.longest);
+  return options;
+}
+
+}  // namespace
+
+ServiceOptions detail::ServiceState::bounded(ServiceOptions options) noexcept {
+  options.lease = tidings::bounded(options.lease);
+  options.drain = tidings::bounded(options.drain);
+  if (options.until_idle) options.until_idle = tidings::bounded(*options.until_idle);
+  return options;
+}
+
 Service::Service(const Bus& bus, std::string name, ServiceOptions options) {
   check_service_name(name);
   state_ = std::make_shared<detail::ServiceState>(bus.state_, std::move(name), options);
@@ -69,6 +97,7 @@ Service::Service(const Bus& bus, std::string name, ServiceOptions options) {
 
 Service::~Service() {
   if (state_->bus->forked()) return;  // The threads that would be waited for are the parent's.
+  state_->ending.request_stop();
   std::shared_ptr<runtime::Pool> pool;
   {
     const std::lock_guard lock(state_->mutex);
@@ -83,7 +112,7 @@ Service& Service::add(MessageInfo info, detail::HandlerFunction handler, Handler
   entry.type = info.type;
   entry.version = info.version;
   entry.function = std::move(handler);
-  entry.options = options;
+  entry.options = checked(options, info.type);
   state_->handlers.add(std::move(entry));
   return *this;
 }
@@ -95,8 +124,8 @@ Service& Service::add_batch(MessageInfo info, detail::BatchFunction handler, Bat
   entry.version = info.version;
   entry.batch = std::move(handler);
   entry.batch_size = std::max<std::size_t>(options.size, 1);
-  entry.batch_wait = options.wait;
-  entry.options = options.handler;
+  entry.batch_wait = bounded(options.wait);
+  entry.options = checked(options.handler, info.type);
   state_->handlers.add(std::move(entry));
   return *this;
 }
@@ -112,7 +141,7 @@ Service& Service::on_stream(std::string_view stream, std::function<void(const Ev
   runtime::Handler entry;
   entry.stream = stream;
   entry.function = detail::typed_handler<Json>(std::move(handler));
-  entry.options = options;
+  entry.options = checked(options, stream);
   state_->handlers.add(std::move(entry));
   return *this;
 }
@@ -149,17 +178,29 @@ int Service::run_all(std::initializer_list<Service*> services) {
   std::mutex mutex;
   {
     std::vector<std::jthread> threads;
+    // One service that cannot run takes the process down in order, rather than leaving it half alive.
+    const auto fail = [&](std::exception_ptr why) {
+      {
+        const std::lock_guard lock(mutex);
+        if (!failure) failure = std::move(why);
+      }
+      signals.stop();
+    };
     for (Service* const service : services) {
-      threads.emplace_back([&, service] {
-        try {
-          service->run(signals.token());
-        } catch (...) {
-          // One service that cannot run takes the process down in order, rather than leaving it half alive.
-          const std::lock_guard lock(mutex);
-          if (!failure) failure = std::current_exception();
-          signals.stop();
-        }
-      });
+      try {
+        threads.emplace_back([&, service] {
+          try {
+            service->run(signals.token());
+          } catch (...) {
+            fail(std::current_exception());
+          }
+        });
+      } catch (const std::exception& error) {
+        fail(std::make_exception_ptr(
+            Error(ErrorCode::unavailable, true,
+                  "no thread can be started for a service; allow more: " + std::string(error.what()))));
+        break;
+      }
     }
     for (std::jthread& thread : threads) thread.join();
   }

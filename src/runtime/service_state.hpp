@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 
 #include <tidings/service.hpp>
@@ -23,7 +24,7 @@ namespace tidings::detail {
 class ServiceState {
  public:
   ServiceState(std::shared_ptr<BusState> bus, std::string name, ServiceOptions options)
-      : bus(std::move(bus)), name(std::move(name)), options(options) {}
+      : bus(std::move(bus)), name(std::move(name)), options(bounded(options)) {}
 
   const std::shared_ptr<BusState> bus;
   const std::string name;
@@ -36,7 +37,8 @@ class ServiceState {
   ServiceStats stats;  ///< Under `mutex`.
 
   std::atomic<bool> started{false};                ///< A service runs once.
-  std::weak_ptr<runtime::Pool> pool;               ///< Under `mutex`: what a destructor has to stop.
+  std::stop_source ending;                         ///< Fired by the destructor.
+  std::weak_ptr<runtime::Pool> pool;               ///< Under `mutex`: what a destructor has to wait for.
   std::shared_ptr<runtime::InlineRun> inline_run;  ///< Of the testing harness.
 
   [[nodiscard]] const Environment& environment() const noexcept { return bus->options().environment; }
@@ -49,6 +51,10 @@ class ServiceState {
   [[nodiscard]] transport::Interest interest() const;
   /// Calls the hooks for one settled failure, or logs it where there are none.
   void report(const Failure& failure) const noexcept;
+
+ private:
+  /// With durations that can be added to a clock.
+  static ServiceOptions bounded(ServiceOptions options) noexcept;
 };
 
 }  // namespace tidings::detail

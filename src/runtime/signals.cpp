@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,9 +21,18 @@ namespace {
 // All that the handler touches: lock-free, and constant-initialised.
 constinit std::atomic<int> first_signal{0};
 constinit std::atomic<int> pipe_write{-1};
+constinit std::atomic<pid_t> owner{0};
+static_assert(std::atomic<pid_t>::is_always_lock_free);
 
 extern "C" void tidings_on_signal(int signal) {
   const int saved = errno;
+  if (::getpid() != owner.load()) {
+    // A forked child inherits the handler and the pipe, but its signal is not the parent's.
+    ::signal(signal, SIG_DFL);
+    ::raise(signal);
+    errno = saved;
+    return;
+  }
   int none = 0;
   if (!first_signal.compare_exchange_strong(none, signal)) ::_exit(128 + signal);
   const char byte = 's';
@@ -64,10 +75,17 @@ void install(Shared& state) {
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     throw Error(ErrorCode::io, true, "no pipe for signals could be made; too many open files?");
   }
+  try {
+    state.reader = std::thread(read_signals, ends[0]);
+  } catch (const std::exception& error) {
+    ::close(ends[0]);
+    ::close(ends[1]);
+    throw Error(ErrorCode::unavailable, true, std::string("no thread for signals can be started: ") + error.what());
+  }
   state.read_end = ends[0];
   pipe_write.store(ends[1]);
   first_signal.store(0);
-  state.reader = std::thread(read_signals, ends[0]);
+  owner.store(::getpid());
   struct sigaction action {};
   action.sa_handler = &tidings_on_signal;
   action.sa_flags = SA_RESTART;
