@@ -49,6 +49,8 @@ BusState::BusState(std::shared_ptr<transport::Transport> transport, BusOptions o
       generation_(current_generation()),
       upkeep_(std::make_unique<Upkeep>()) {
   if (!options_.source.empty()) check_service_name(options_.source);
+  // What is added to a clock has to stay within its range.
+  options_.deadline = std::clamp<Millis>(options_.deadline, Millis(1), std::chrono::days(36'525));
   log(LogLevel::info, "opened " + std::string(transport_->capabilities().engine) +
                           ": a publish is acknowledged at level " + std::string(to_string(level_)));
   upkeep_->thread = std::jthread([this](std::stop_token stop) { tend(*upkeep_, std::move(stop)); });
@@ -77,7 +79,9 @@ bool BusState::forked() const noexcept { return generation_ != process_generatio
 
 void BusState::check_process() const {
   if (forked()) [[unlikely]] {
-    throw Error(ErrorCode::closed, "this bus was opened before a fork; open a bus of its own in the child process");
+    throw Error(ErrorCode::closed,
+                "this bus was opened before a fork, and a forked child cannot use it or its engine's files; let the "
+                "child exec, or fork before opening a bus");
   }
 }
 
@@ -108,6 +112,8 @@ void BusState::log(LogLevel level, std::string_view line) const {
 void BusState::publish_once(std::span<const transport::Outgoing> items, Millis within,
                             std::span<transport::Result> results) {
   const transport::Capabilities& limits = transport_->capabilities();
+  const Clock& clock = *options_.environment.clock;
+  const Steady start = clock.steady();
   std::size_t first = 0;
   while (first < items.size()) {
     std::size_t count = 0, bytes = 0;
@@ -117,12 +123,23 @@ void BusState::publish_once(std::span<const transport::Outgoing> items, Millis w
       bytes += size;
       ++count;
     }
+    const Millis left = within - std::chrono::duration_cast<Millis>(clock.steady() - start);
+    const std::span<transport::Result> decided = results.subspan(first, count);
     try {
-      transport_->publish(items.subspan(first, count), level_, within, results.subspan(first, count));
+      transport_->publish(items.subspan(first, count), level_, std::max(left, Millis(1)), decided);
     } catch (const Error& error) {
-      for (transport::Result& result : results.subspan(first, count)) set_failure(result, error);
+      for (transport::Result& result : decided) set_failure(result, error);
     }
     first += count;
+    // What comes later must not overtake what is tried again.
+    const bool stuck = std::any_of(decided.begin(), decided.end(), [](const transport::Result& result) {
+      return result.code != ErrorCode::ok && result.retryable;
+    });
+    if (!stuck) continue;
+    const Error behind(ErrorCode::unavailable, true,
+                       "not stored, since an event before it in the same batch was not; publish it again");
+    for (transport::Result& result : results.subspan(first)) set_failure(result, behind);
+    return;
   }
 }
 
