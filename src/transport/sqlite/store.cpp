@@ -372,8 +372,8 @@ void Store::read(const std::function<void(Database&)>& body) {
   }
   if (!reader) {
     reader = std::make_unique<Database>(path_, 2'000);
-    // Blocks are read page by page: a mapping saves a system call for each.
-    reader->execute("PRAGMA mmap_size=1073741824; PRAGMA query_only=1");
+    // Without a mapping: a read that the disk fails would be a SIGBUS there, and is an Error here.
+    reader->execute("PRAGMA mmap_size=0; PRAGMA query_only=1");
   }
   try {
     Transaction transaction(*reader, "BEGIN");
