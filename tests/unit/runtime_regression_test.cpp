@@ -147,7 +147,8 @@ class RuntimeRegression : public ::testing::Test {
     if (!log_) options.environment.log = [](LogLevel, std::string_view) {};
     if (log_) options.environment.log = log_;
     inner_ = open_transport("memory:");
-    bus_.emplace(Bus::over(std::make_shared<FaultyTransport>(inner_, faults_), options));
+    faulty_ = std::make_shared<FaultyTransport>(inner_, faults_);
+    bus_.emplace(Bus::over(faulty_, options));
   }
   void publish(int count, int first = 0) {
     std::vector<Ordered> events;
@@ -161,7 +162,7 @@ class RuntimeRegression : public ::testing::Test {
   }
   Faults faults_;
   std::function<void(LogLevel, std::string_view)> log_;
-  std::shared_ptr<transport::Transport> inner_;
+  std::shared_ptr<transport::Transport> inner_, faulty_;
   std::optional<Bus> bus_;
 };
 
@@ -439,6 +440,26 @@ TEST_F(RuntimeRegression, UntilIdleEndsThoughEveryHandlerHangs) {
   }
   go.set_value();
   EXPECT_TRUE(eventually([&] { return left == 4; }));
+}
+
+TEST_F(RuntimeRegression, AFetchThatNeverReturnsDoesNotHoldUpTheEnd) {
+  Flag fetching, release;
+  faults_.before_fetch = [&] {
+    fetching.set();
+    release.wait();
+  };
+  {
+    Service service{*bus_, "s", {.drain = 1ms}};
+    service.on<Ordered>([](const DomainEvent<Ordered>&) {});
+    std::jthread runner([&](std::stop_token stop) { service.run(stop); });
+    ASSERT_TRUE(fetching.wait());
+  }
+  const std::weak_ptr<transport::Transport> used = faulty_;
+  faulty_.reset();
+  bus_.reset();
+  EXPECT_FALSE(used.expired()) << "by the thread that was left behind";
+  release.set();
+  EXPECT_TRUE(eventually([&] { return used.expired(); }));
 }
 
 TEST_F(RuntimeRegression, AServiceThatGetsNoThreadsSaysSo) {

@@ -12,6 +12,10 @@ struct Joined {
   std::string email;
 };
 TIDINGS_EVENT(Joined, "user.created", "1.0", userId, email)
+struct Misjoined {
+  int userId = 0;
+};
+TIDINGS_EVENT(Misjoined, "user.created", "1.0", userId)
 struct Welcomed {
   std::string userId;
 };
@@ -173,6 +177,22 @@ TEST(Harness, ThreeCrashesMakeADeadLetter) {
   EXPECT_EQ(letters[0].reason, "crashed");
   EXPECT_EQ(letters[0].crashes, 3U);
   EXPECT_EQ(letters[0].attempts, 0U);
+}
+
+TEST(Harness, ACrashWaitsForADeliveryThatReachesTheHandler) {
+  Harness harness;
+  Service service{harness.bus(), "service"};
+  std::size_t calls = 0;
+  service.on<Joined>([&](const DomainEvent<Joined>&) { ++calls; });
+  harness.add(service);
+  harness.publish(Misjoined{5});
+  harness.publish(Joined{"usr_1", ""});
+  harness.crash_next(service);
+  harness.settle();
+  EXPECT_EQ(calls, 2U) << "once to crash in, once after";
+  const auto letters = harness.dead_letters(service);
+  ASSERT_EQ(letters.size(), 1U);
+  EXPECT_EQ(letters[0].reason, "undecodable");
 }
 
 TEST(Harness, DeliverTwiceRunsEveryHandlerTwiceButStoresItsOutputsOnce) {
