@@ -3,8 +3,9 @@
 //
 // A transport stores events, hands them to groups under a lease, and settles what the runtime decided. It holds no
 // policy: attempts, backoff, limits and timeouts are the runtime's. It starts no thread. Recovering its own connection
-// is its own affair. Views passed in are borrowed for the call; what is returned owns its bytes (a Delivery's views live
-// as long as its `block`). A call that fails as a whole throws tidings::Error; an item that fails says so in its Result.
+// is its own affair. Views passed in are borrowed for the call; what is returned owns its bytes (a Delivery's views
+// live as long as its `block`). A call that fails as a whole throws tidings::Error; an item that fails says so in its
+// Result.
 #pragma once
 
 #include <memory>
@@ -43,6 +44,8 @@ class Transport {
   [[nodiscard]] virtual const Capabilities& capabilities() const noexcept = 0;
   /// Stores each item durably at `level`; per stream in order, and per key a prefix when some fail. Returns when all
   /// are decided, at the latest after `within` (then Result::code is timeout).
+  /// With Capabilities::barrier and no items it returns once all that this transport stored before, at whatever level,
+  /// is durable at `level`, and throws Error when it is not: storing and syncing can then overlap.
   virtual void publish(std::span<const Outgoing> items, Level level, Millis within, std::span<Result> results) = 0;
   /// Hands copies to one group as waiting items, with attempts and crashes at 0. Used by replay.
   virtual void inject(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> items,
@@ -56,7 +59,8 @@ class Transport {
   virtual std::vector<ShelfItem> shelf(GroupRef group, const ShelfQuery& query) = 0;
   /// Changes dead letters and retrying items; returns how many. Each is moved once however often it is asked for.
   /// `replacement` (its stream is ignored) is read for ShelfAction::replace only.
-  virtual std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action, const Outgoing& replacement = {}) = 0;
+  virtual std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action,
+                           const Outgoing& replacement = {}) = 0;
   /// Creates, seeks, pauses, resumes or removes a group. Error{not_found}, Error{conflict} as the case may be.
   virtual void change(GroupRef group, const GroupChange& change) = 0;
   /// One stream with its groups, or all of them when `stream` is empty. An unknown stream gives an empty list.

@@ -77,7 +77,7 @@ void append_ulid(std::string& out, Wall time, const std::array<std::uint8_t, 10>
   // 80 bits are sixteen digits of five bits; each half of 40 bits is eight of them.
   for (int half = 0; half < 2; ++half) {
     std::uint64_t bits = 0;
-    for (int i = 0; i < 5; ++i) bits = bits << 8 | entropy[static_cast<std::size_t>(half * 5 + i)];
+    for (int i = 0; i < 5; ++i) bits = bits << 8 | entropy[static_cast<std::size_t>(half) * 5 + static_cast<std::size_t>(i)];
     for (int i = 0; i < 8; ++i) text[10 + half * 8 + i] = crockford[(bits >> (35 - 5 * i)) & 31];
   }
   out.append(text, sizeof text);

@@ -295,6 +295,7 @@ void read_elements(JsonValue& value, const JsonPath& path, ReadFunction each, vo
   JsonPath at{.parent = &path, .is_element = true, .depth = path.depth + 1};
   for (auto result : array) {
     ondemand::value element;
+    // NOLINTNEXTLINE(performance-move-const-arg): get() is for rvalues in some of the library's builds.
     if (const auto error = std::move(result).get(element)) refuse_json(path, error);
     JsonValue holder(element);
     each(holder, at, target);

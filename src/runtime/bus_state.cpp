@@ -109,7 +109,7 @@ void BusState::log(LogLevel level, std::string_view line) const {
   options_.environment.log(level, clean);
 }
 
-void BusState::publish_once(std::span<const transport::Outgoing> items, Millis within,
+void BusState::publish_once(Level level, std::span<const transport::Outgoing> items, Millis within,
                             std::span<transport::Result> results) {
   const transport::Capabilities& limits = transport_->capabilities();
   const Clock& clock = *options_.environment.clock;
@@ -126,7 +126,7 @@ void BusState::publish_once(std::span<const transport::Outgoing> items, Millis w
     const Millis left = within - std::chrono::duration_cast<Millis>(clock.steady() - start);
     const std::span<transport::Result> decided = results.subspan(first, count);
     try {
-      transport_->publish(items.subspan(first, count), level_, std::max(left, Millis(1)), decided);
+      transport_->publish(items.subspan(first, count), level, std::max(left, Millis(1)), decided);
     } catch (const Error& error) {
       for (transport::Result& result : decided) set_failure(result, error);
     }
@@ -143,11 +143,12 @@ void BusState::publish_once(std::span<const transport::Outgoing> items, Millis w
   }
 }
 
-void BusState::publish(std::span<const transport::Outgoing> items, std::span<transport::Result> results) {
+void BusState::publish_at(Level level, std::span<const transport::Outgoing> items,
+                          std::span<transport::Result> results) {
   const Clock& clock = *options_.environment.clock;
   const Steady start = clock.steady();
   Millis slept{};
-  publish_once(items, options_.deadline, results);
+  publish_once(level, items, options_.deadline, results);
   std::vector<std::size_t> again;
   std::vector<transport::Outgoing> items_again;
   std::vector<transport::Result> results_again;
@@ -169,7 +170,7 @@ void BusState::publish(std::span<const transport::Outgoing> items, std::span<tra
     items_again.clear();
     for (std::size_t i : again) items_again.push_back(items[i]);
     results_again.assign(again.size(), {});
-    publish_once(items_again, left - pause, results_again);
+    publish_once(level, items_again, left - pause, results_again);
     for (std::size_t i = 0; i < again.size(); ++i) {
       transport::Result& result = results[again[i]];
       // After a time-out nobody knows whether the first try was stored; any other failure says so itself.
@@ -182,11 +183,17 @@ void BusState::publish(std::span<const transport::Outgoing> items, std::span<tra
 
 runtime::Publisher& BusState::publisher() {
   std::call_once(publisher_once_, [this] {
+    const transport::Capabilities& offered = transport_->capabilities();
+    const bool in_two_steps = offered.barrier && level_ > offered.levels.front();
+    const Level stored = in_two_steps ? offered.levels.front() : level_;
+    runtime::Publisher::Harden harden;
+    if (in_two_steps) harden = [this] { transport_->publish({}, level_, options_.deadline, {}); };
     publisher_ = std::make_shared<runtime::Publisher>(
         runtime::PublisherLimits{options_.async_events, options_.async_bytes, options_.deadline},
-        [this](std::span<const transport::Outgoing> items, std::span<transport::Result> results) {
-          publish(items, results);
-        });
+        [this, stored](std::span<const transport::Outgoing> items, std::span<transport::Result> results) {
+          publish_at(stored, items, results);
+        },
+        std::move(harden));
     publisher_->start();
   });
   return *publisher_;

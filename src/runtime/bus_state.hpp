@@ -38,7 +38,9 @@ class BusState {
   /// Throws Error{invalid} when the bus has no source.
   void check_source() const;
   /// Stores all of `items` within the deadline, those that fail in passing again under the same id.
-  void publish(std::span<const transport::Outgoing> items, std::span<transport::Result> results);
+  void publish(std::span<const transport::Outgoing> items, std::span<transport::Result> results) {
+    publish_at(level_, items, results);
+  }
   /// The publishing thread, started at the first call.
   [[nodiscard]] runtime::Publisher& publisher();
   /// One line to the bus's log, control characters escaped.
@@ -53,7 +55,9 @@ class BusState {
   };
 
   void tend(Upkeep& upkeep, std::stop_token stop);
-  void publish_once(std::span<const transport::Outgoing> items, Millis within, std::span<transport::Result> results);
+  void publish_at(Level level, std::span<const transport::Outgoing> items, std::span<transport::Result> results);
+  void publish_once(Level level, std::span<const transport::Outgoing> items, Millis within,
+                    std::span<transport::Result> results);
 
   BusOptions options_;
   std::shared_ptr<transport::Transport> transport_;

@@ -42,6 +42,8 @@ void ContextState::begin(const transport::Delivery& delivery, const runtime::Han
 bool ContextState::admit(const Heading& heading) {
   heading_ = heading;
   unsupported_ = !runtime::version_supported(handler_->version, heading.version);
+  // Kept, since the event that the heading borrows from is gone when the outcome is made.
+  if (unsupported_) unsupported_version_ = heading.version;
   return !unsupported_;
 }
 

@@ -30,6 +30,8 @@ class ContextState {
   [[nodiscard]] const Heading& heading() const noexcept { return heading_; }
   [[nodiscard]] bool entered() const noexcept { return entered_; }
   [[nodiscard]] bool unsupported() const noexcept { return unsupported_; }
+  /// The event's version, when it is unsupported.
+  [[nodiscard]] const std::string& unsupported_version() const noexcept { return unsupported_version_; }
   [[nodiscard]] std::string_view stream() const noexcept;
   [[nodiscard]] std::string_view group() const noexcept;
   [[nodiscard]] std::stop_token stop_token() const { return cancellation_->token(); }
@@ -47,6 +49,7 @@ class ContextState {
   Heading heading_;
   runtime::Outputs outputs_;
   bool entered_ = false, unsupported_ = false;
+  std::string unsupported_version_{};
 };
 
 }  // namespace tidings::detail

@@ -60,6 +60,19 @@ std::string version_error(const Handler& handler, std::string_view version) {
          handler.version + "; deploy a handler for it, then redrive";
 }
 
+/// What bytes that do not decode are: of a version that this handler need not understand, or wrong. Changes `error` to
+/// match.
+Ending judge_undecodable(const Handler& handler, std::string_view envelope, std::string& error) {
+  try {
+    const std::string version = decode<Json>(envelope).version;
+    if (version_supported(handler.version, version)) return Ending::undecodable;
+    error = version_error(handler, version);
+    return Ending::unsupported;
+  } catch (const Error&) {
+    return Ending::undecodable;
+  }
+}
+
 }  // namespace
 
 Route route(const detail::ServiceState& service, const Delivery& delivery,
@@ -179,13 +192,16 @@ Outcome Execution::run_one(const Handler& handler, const Delivery& delivery, Can
   } catch (...) {
     entered_ = context_->entered();
     Thrown thrown = current_exception_as_ending(context_->entered());
+    if (thrown.ending == Ending::undecodable) {
+      thrown.ending = judge_undecodable(handler, delivery.envelope, thrown.error);
+    }
     // A handler that was told to stop for reasons of ours has not failed.
     if (thrown.ending == Ending::failed && cancellation.fired()) thrown.ending = Ending::released;
     return make_outcome(service_, delivery, &handler, thrown.ending, thrown.asked, std::move(thrown.error));
   }
   if (context_->unsupported()) {
     return make_outcome(service_, delivery, &handler, Ending::unsupported, {},
-                        version_error(handler, context_->heading().version));
+                        version_error(handler, context_->unsupported_version()));
   }
   Outcome outcome;
   outcome.token = delivery.token;
@@ -252,7 +268,7 @@ struct Execution::Batch final : detail::BatchCall {
     return false;
   }
   void undecodable(std::size_t delivery, std::string why) override {
-    items[delivery].ending = Ending::undecodable;
+    items[delivery].ending = judge_undecodable(handler, deliveries[delivery].envelope, why);
     items[delivery].error = std::move(why);
   }
   void enter(detail::FunctionRef body) override { items[elements.front()].context->enter(body); }

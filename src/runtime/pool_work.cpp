@@ -179,9 +179,13 @@ bool Pool::may_lead(Steady at) const noexcept {
 }
 
 Millis Pool::fetch_wait(Steady at) const noexcept {
-  if (!options_.until_idle) return longest_fetch;
-  const auto left = std::chrono::ceil<Millis>(active_ + *options_.until_idle - at);
-  return std::clamp(left, Millis(1), longest_fetch);
+  Millis wait = longest_fetch;
+  if (options_.until_idle) wait = std::min(wait, std::chrono::ceil<Millis>(active_ + *options_.until_idle - at));
+  // A batch that waits to fill goes out in time, also when nothing more comes.
+  if (const auto ready = lanes_.ready_at(); ready && *ready > at) {
+    wait = std::min(wait, std::chrono::ceil<Millis>(*ready - at));
+  }
+  return std::max(wait, Millis(1));
 }
 
 void Pool::lead(Lock& lock, Worker& worker, Steady at) {

@@ -3,20 +3,33 @@
 #include <algorithm>
 
 namespace tidings::runtime {
+namespace {
 
-Publisher::Publisher(PublisherLimits limits, Store store)
-    : limits_(limits),
-      // At least two chunks fit into the queue, so that one fills while the other is stored.
-      chunk_events_(std::clamp<std::size_t>(limits.events / 2, 1, 4096)),
-      chunk_bytes_(std::clamp<std::size_t>(limits.bytes / 2, 1, 2U << 20)),
-      store_(std::move(store)) {}
-
-Publisher::~Publisher() {
-  if (thread_.joinable()) thread_.detach();
+/// Nothing of these is acknowledged; what was refused before keeps its own reason.
+void fail(std::span<transport::Result> results, const Error& error) {
+  for (transport::Result& result : results) {
+    if (result.code != ErrorCode::ok) continue;
+    result.code = error.code();
+    result.retryable = error.retryable();
+    result.message = error.what();
+  }
 }
+
+}  // namespace
+
+Publisher::Publisher(PublisherLimits limits, Store store, Harden harden)
+    : limits_(limits),
+      // Four chunks fit into the queue, so that one fills while others are stored and made durable.
+      chunk_events_(std::clamp<std::size_t>(limits.events / 4, 1, 4096)),
+      chunk_bytes_(std::clamp<std::size_t>(limits.bytes / 4, 1, 2U << 20)),
+      store_(std::move(store)),
+      harden_(std::move(harden)) {}
+
+Publisher::~Publisher() { forget(); }
 
 void Publisher::start() {
   thread_ = std::thread([self = shared_from_this()] { self->work(); });
+  if (harden_) hardening_ = std::thread([self = shared_from_this()] { self->harden_loop(); });
 }
 
 void Publisher::wait_for_room(std::unique_lock<std::mutex>& lock) {
@@ -79,19 +92,23 @@ void Publisher::close() noexcept {
   }
   work_.notify_all();
   room_.notify_all();
-  if (!thread_.joinable()) return;
-  // The last handle of a bus may go away in a callback, on the very thread that would be waited for.
-  if (thread_.get_id() == std::this_thread::get_id()) {
-    const std::lock_guard lock(mutex_);
-    orphaned_ = true;
-    thread_.detach();
-  } else {
-    thread_.join();
+  for (std::thread* thread : {&thread_, &hardening_}) {
+    if (!thread->joinable()) continue;
+    // The last handle of a bus may go away in a callback, on the very thread that would be waited for.
+    if (thread->get_id() == std::this_thread::get_id()) {
+      const std::lock_guard lock(mutex_);
+      orphaned_ = true;
+      thread->detach();
+    } else {
+      thread->join();
+    }
   }
 }
 
 void Publisher::forget() noexcept {
-  if (thread_.joinable()) thread_.detach();
+  for (std::thread* thread : {&thread_, &hardening_}) {
+    if (thread->joinable()) thread->detach();
+  }
 }
 
 std::optional<Error> Publisher::unseen_failure() {
@@ -109,6 +126,8 @@ void Publisher::work() {
     } else if (open_) {
       chunk = std::move(open_);
     } else if (closing_) {
+      storing_ended_ = true;
+      stored_wake_.notify_all();
       return;
     } else {
       sleeping_ = true;
@@ -117,49 +136,74 @@ void Publisher::work() {
     }
     lock.unlock();
     store(*chunk);
-    const std::size_t events = chunk->items.size(), bytes = chunk->arena.size();
-    chunk->arena.clear();
-    chunk->items.clear();
-    chunk->callbacks.clear();
-    lock.lock();
+    if (harden_) {
+      lock.lock();
+      stored_.push_back(std::move(chunk));
+      stored_wake_.notify_one();
+    } else {
+      decide(std::move(chunk));
+      lock.lock();
+    }
     if (orphaned_) return;
-    waiting_events_ -= events;
-    waiting_bytes_ -= bytes;
-    decided_ += events;
-    if (spare_.size() < 4) spare_.push_back(std::move(chunk));
-    if (blocked_ > 0) room_.notify_all();
-    decided_wake_.notify_all();
   }
+}
+
+void Publisher::harden_loop() {
+  std::vector<std::unique_ptr<Chunk>> chunks;
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      stored_wake_.wait(lock, [this] { return !stored_.empty() || storing_ended_; });
+      if (stored_.empty() || orphaned_) return;
+      chunks.swap(stored_);
+    }
+    try {
+      harden_();
+    } catch (const Error& error) {
+      for (const auto& chunk : chunks) fail(chunk->results, error);
+    } catch (const std::exception& error) {
+      for (const auto& chunk : chunks) fail(chunk->results, Error(ErrorCode::internal, error.what()));
+    }
+    for (auto& chunk : chunks) decide(std::move(chunk));
+    chunks.clear();
+  }
+}
+
+void Publisher::decide(std::unique_ptr<Chunk> chunk) {
+  report(*chunk);
+  const std::size_t events = chunk->items.size(), bytes = chunk->arena.size();
+  chunk->arena.clear();
+  chunk->items.clear();
+  chunk->callbacks.clear();
+  const std::lock_guard lock(mutex_);
+  waiting_events_ -= events;
+  waiting_bytes_ -= bytes;
+  decided_ += events;
+  if (spare_.size() < 4) spare_.push_back(std::move(chunk));
+  if (blocked_ > 0) room_.notify_all();
+  decided_wake_.notify_all();
 }
 
 void Publisher::store(Chunk& chunk) {
-  outgoing_.clear();
-  for (const Encoded& message : chunk.items) outgoing_.push_back(outgoing(chunk.arena, message));
-  results_.assign(chunk.items.size(), {});
+  chunk.outgoing.clear();
+  for (const Encoded& message : chunk.items) chunk.outgoing.push_back(outgoing(chunk.arena, message));
+  chunk.results.assign(chunk.items.size(), {});
   try {
-    store_(outgoing_, results_);
+    store_(chunk.outgoing, chunk.results);
   } catch (const Error& error) {
-    for (transport::Result& result : results_) {
-      result.code = error.code();
-      result.retryable = error.retryable();
-      result.message = error.what();
-    }
+    fail(chunk.results, error);
   } catch (const std::exception& error) {
-    for (transport::Result& result : results_) {
-      result.code = ErrorCode::internal;
-      result.message = error.what();
-    }
+    fail(chunk.results, Error(ErrorCode::internal, error.what()));
   }
-  report(chunk, results_);
 }
 
-void Publisher::report(const Chunk& chunk, std::span<const transport::Result> results) {
+void Publisher::report(const Chunk& chunk) {
   auto callback = chunk.callbacks.begin();
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    const transport::Result& result = results[i];
+  for (std::size_t i = 0; i < chunk.results.size(); ++i) {
+    const transport::Result& result = chunk.results[i];
     if (callback != chunk.callbacks.end() && callback->first == i) {
       PublishResult told;
-      told.id = outgoing_[i].id;
+      told.id = chunk.outgoing[i].id;
       told.position = result.position;
       told.ambiguous = result.ambiguous;
       told.code = result.code;

@@ -1,5 +1,7 @@
 // Publishing for rate: callers write events into chunks, one thread stores whole chunks. While one chunk is stored the
-// next one fills, so that the caller's work and the engine's overlap.
+// next one fills, so that the caller's work and the engine's overlap. Where the engine can make durable what it has
+// stored in a step of its own, a second thread does that, once for all chunks that wait for it, while the first goes
+// on.
 #pragma once
 
 #include <chrono>
@@ -37,7 +39,11 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
   /// Writes one message into the arena it is given; may throw, having written nothing.
   using Write = std::function<Encoded(std::string&)>;
 
-  Publisher(PublisherLimits limits, Store store);
+  /// Returns when everything stored before is durable; throws Error otherwise.
+  using Harden = std::function<void()>;
+
+  /// `store` stores a chunk as durably as a publish must be, or, with `harden`, just far enough that it can follow.
+  Publisher(PublisherLimits limits, Store store, Harden harden = {});
   ~Publisher();
 
   /// Starts the thread; it keeps the queue alive until close().
@@ -68,6 +74,8 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
     std::string arena;
     std::vector<Encoded> items;
     std::vector<std::pair<std::size_t, OnResult>> callbacks;
+    std::vector<transport::Outgoing> outgoing;
+    std::vector<transport::Result> results;
   };
 
   void wait_for_room(std::unique_lock<std::mutex>& lock);
@@ -75,26 +83,29 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
   void added(const Chunk& chunk, std::size_t bytes);
   void work();
   void store(Chunk& chunk);
-  void report(const Chunk& chunk, std::span<const transport::Result> results);
+  void harden_loop();
+  void decide(std::unique_ptr<Chunk> chunk);
+  void report(const Chunk& chunk);
 
   const PublisherLimits limits_;
   const std::size_t chunk_events_;
   const std::size_t chunk_bytes_;
   const Store store_;
+  const Harden harden_;
   std::mutex mutex_;
-  std::condition_variable work_, room_, decided_wake_;
+  std::condition_variable work_, room_, decided_wake_, stored_wake_;
   std::unique_ptr<Chunk> open_;
   std::deque<std::unique_ptr<Chunk>> full_;
+  std::vector<std::unique_ptr<Chunk>> stored_;  // Not durable yet.
   std::vector<std::unique_ptr<Chunk>> spare_;
   std::size_t waiting_events_ = 0, waiting_bytes_ = 0;
   std::uint64_t added_ = 0, decided_ = 0;
   unsigned blocked_ = 0;  // Callers in wait_for_room().
   bool sleeping_ = false, closing_ = false;
+  bool storing_ended_ = false;
   bool orphaned_ = false;  // Closed by its own callback: what `store_` refers to is gone.
   std::optional<Error> failure_;
-  std::vector<transport::Outgoing> outgoing_;  // The thread's own, reused.
-  std::vector<transport::Result> results_;
-  std::thread thread_;
+  std::thread thread_, hardening_;
 };
 
 }  // namespace tidings::runtime

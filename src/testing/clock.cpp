@@ -36,6 +36,7 @@ void VirtualClock::jump_wall(Millis by) noexcept {
 }
 
 struct SeededRandom::State {
+  explicit State(std::uint64_t seed) noexcept : counter(seed) {}
   std::atomic<std::uint64_t> counter;
 };
 

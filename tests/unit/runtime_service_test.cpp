@@ -225,6 +225,18 @@ TEST_F(RuntimeService, WhatCannotBeHandledIsADeadLetterAtOnce) {
   EXPECT_EQ(group().ignored, 1U);
 }
 
+TEST_F(RuntimeService, AnotherMajorVersionWinsOverDataThatDoesNotFit) {
+  const std::string_view later[] = {R"({"type":"order.placed","version":"2.0","data":{"lines":[]}})"};
+  ASSERT_EQ(bus_.publish_json(later)[0].code, ErrorCode::ok);
+  Service service{bus_, "s", {.until_idle = 100ms}};
+  service.on<Ordered>([&](const DomainEvent<Ordered>&) {});
+  service.run(std::stop_token{});
+  const auto dead = shelf(transport::ShelfState::dead);
+  ASSERT_EQ(dead.size(), 1U);
+  EXPECT_EQ(dead[0].reason, "unsupported_version");
+  EXPECT_NE(dead[0].error.find("2.0"), std::string::npos) << dead[0].error;
+}
+
 TEST_F(RuntimeService, ATimedOutHandlerIsAFailedAttemptAndDoesNotHoldUpTheRest) {
   publish(2);
   std::promise<void> hang;

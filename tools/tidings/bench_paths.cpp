@@ -10,8 +10,8 @@ using bench::UserStored;
 
 BusOptions publishing_options(const BenchOptions& options) {
   BusOptions bus{.source = std::string(bench::source)};
-  bus.async_events = 2 * options.batch;
-  bus.async_bytes = std::max(bus.async_bytes, 2 * options.batch * (options.size + 64));
+  bus.async_events = 4 * options.batch;
+  bus.async_bytes = std::max(bus.async_bytes, 4 * options.batch * (options.size + 64));
   bus.deadline = Millis{60'000};
   return bus;
 }

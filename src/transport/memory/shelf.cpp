@@ -88,7 +88,7 @@ std::size_t Group::move(const ShelfQuery& query, ShelfAction action, const Entry
     items_.erase(it);
     if (action == ShelfAction::drop) continue;
     // A new key: tokens and later calls that name the old one find nothing, so each is moved once.
-    inject(replacement != nullptr ? *replacement : std::move(old.entry), transport::Origin::redrive, old.run, now);
+    inject(replacement != nullptr ? *replacement : old.entry, transport::Origin::redrive, old.run, now);
   }
   return found.size();
 }

@@ -187,7 +187,7 @@ transport::StreamInfo Store::describe(const std::string& name, const Stream& str
     shown.owner = stream.owner;
     std::set<std::string> types;
     for (const Member& member : members_) {
-      const auto reads = [&](const Slot& slot) { return slot.group == group; };
+      const auto reads = [&own = group](const Slot& slot) { return slot.group == own; };
       if (member.holder.lease_until <= now.steady || std::none_of(member.slots.begin(), member.slots.end(), reads))
         continue;
       ++shown.consumers;

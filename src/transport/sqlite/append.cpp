@@ -131,6 +131,10 @@ void Publisher::publish(std::span<const Outgoing> items, Level level, Millis wit
   if (level == Level::replicated) {
     throw Error(ErrorCode::not_supported, "sqlite has no replicas; publish at level disk, or use Redis with replicas");
   }
+  if (items.empty()) {
+    if (level >= Level::disk) store_.make_durable();
+    return;
+  }
   Request request;
   request.level = level;
   request.deadline = deadline_in(within);

@@ -16,6 +16,7 @@ Capabilities capabilities_of_sqlite() {
   Capabilities capabilities;
   capabilities.engine = "sqlite";
   capabilities.levels = {Level::process, Level::disk};
+  capabilities.barrier = true;
   return capabilities;
 }
 
