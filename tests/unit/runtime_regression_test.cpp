@@ -57,7 +57,7 @@ bool eventually(const std::function<bool()>& holds) {
   const auto until = std::chrono::steady_clock::now() + 60s;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(1ms);
+    std::this_thread::yield();
   }
   return true;
 }
