@@ -36,6 +36,9 @@ CREATE TABLE items(
   reason TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '', first_failed INTEGER, last_failed INTEGER,
   stored_at INTEGER NOT NULL, type TEXT NOT NULL, event_id TEXT NOT NULL, damaged INTEGER NOT NULL DEFAULT 0,
   checksum INTEGER NOT NULL, envelope BLOB NOT NULL) STRICT;
+-- What is ready, and what describe() counts, without a look at the envelopes; a dead letter by its event's id.
+CREATE INDEX items_due ON items(grp, state, alone, due, stored_at);
+CREATE INDEX items_by_event ON items(grp, event_id);
 CREATE INDEX items_owned ON items(owner) WHERE owner IS NOT NULL;
 -- A subscription; its lease is that of all it holds. The milliseconds are the boot clock's.
 CREATE TABLE owners(
@@ -44,14 +47,6 @@ CREATE TABLE owners(
 CREATE TABLE members(grp INTEGER NOT NULL, owner INTEGER NOT NULL, PRIMARY KEY(grp, owner)) STRICT, WITHOUT ROWID;
 CREATE TABLE gaps(id INTEGER PRIMARY KEY, grp INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL) STRICT;
 CREATE INDEX gaps_of ON gaps(grp);
-)sql";
-
-/// Created at every opening, since files of an earlier program have others. The first answers what is ready and what
-/// describe() counts, without a look at the envelopes; the second finds a dead letter by its event's id.
-inline constexpr const char* indexes = R"sql(
-DROP INDEX IF EXISTS items_ready;
-CREATE INDEX IF NOT EXISTS items_due ON items(grp, state, alone, due, stored_at);
-CREATE INDEX IF NOT EXISTS items_by_event ON items(grp, event_id);
 )sql";
 
 }  // namespace tidings::transport::sqlite

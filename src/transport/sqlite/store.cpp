@@ -177,12 +177,10 @@ void Store::open_database() {
     db.execute(("PRAGMA application_id=" + std::to_string(application_id)).c_str());
     db.execute(("PRAGMA user_version=" + std::to_string(format_version)).c_str());
     db.execute(schema);
-    db.execute(indexes);
     transaction.commit();
   }
   // NORMAL leaves the sync after a commit to us: make_durable() does it outside the lock, for all who wait for it.
   db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192; PRAGMA secure_delete=OFF");
-  db.execute(indexes);
   // The WAL exists from the first read on, and SQLite takes no lock on it that closing our own descriptor could drop.
   (void)pragma(db, "SELECT count(*) FROM streams");
   wal_ = Descriptor(::open((path_ + "-wal").c_str(), O_RDWR | O_CLOEXEC));
