@@ -115,8 +115,9 @@ TEST_F(SqliteRegressionTest, WhoeverTendsCutsAWalThatOthersHaveMadeLarge) {
 
 TEST_F(SqliteRegressionTest, AForkedChildKeepsNoLockOfADeadParent) {
   publish(*open(), 0, 1);
-  int channel[2];
+  int channel[2], ready[2];
   ASSERT_EQ(::pipe2(channel, O_CLOEXEC), 0);
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
   const int ended = in_child([&] {
     const auto own = open();
     const auto reader = own->subscribe(interest());
@@ -125,17 +126,20 @@ TEST_F(SqliteRegressionTest, AForkedChildKeepsNoLockOfADeadParent) {
       // Lives until the test closes its end, and holds whatever a fork hands on.
       ::close(channel[1]);
       char nothing = 0;
+      (void)!::write(ready[1], &nothing, 1);
       (void)!::read(channel[0], &nothing, 1);
       ::_exit(0);
     }
+    // Only once the child runs has it let go of what the fork handed on.
+    char nothing = 0;
+    (void)!::read(ready[0], &nothing, 1);
     ::kill(::getpid(), SIGKILL);
     return 2;
   });
   EXPECT_TRUE(WIFSIGNALED(ended));
   const auto transport = open();
   const Batch batch = transport->subscribe(interest())->fetch(Millis(0), {});
-  ::close(channel[0]);
-  ::close(channel[1]);
+  for (const int fd : {channel[0], channel[1], ready[0], ready[1]}) ::close(fd);
   ASSERT_EQ(batch.deliveries.size(), 1U) << "the dead process still seems to hold it";
   EXPECT_EQ(batch.deliveries[0].crashes, 1U);
 }
