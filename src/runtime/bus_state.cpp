@@ -60,7 +60,7 @@ BusState::~BusState() {
   if (forked()) {
     // A forked child has neither the threads nor the right to touch the parent's locks: all of it is left alone.
     // Destroying a condition variable on which a thread of the parent sleeps would wait for that thread.
-    upkeep_.release();
+    (void)upkeep_.release();
     if (publisher_) publisher_->forget();
     new std::shared_ptr<transport::Transport>(std::move(transport_));
     return;

@@ -65,13 +65,13 @@ std::string_view ContextState::group() const noexcept { return group_of(stream()
 std::string ContextState::hold_back(const TypedData& data, const PublishOptions& options) {
   const Fields none;
   const Fields& metadata = heading_.metadata == nullptr ? none : *heading_.metadata;
-  const std::string id = !options.id.empty() ? options.id
-                                             : derived_event_id({.cause_source = heading_.source,
-                                                                 .cause_id = heading_.id,
-                                                                 .cause_time = heading_.timestamp,
-                                                                 .group = group(),
-                                                                 .run = delivery_->run,
-                                                                 .ordinal = outputs_.messages.size()});
+  std::string id = !options.id.empty() ? options.id
+                                       : derived_event_id({.cause_source = heading_.source,
+                                                           .cause_id = heading_.id,
+                                                           .cause_time = heading_.timestamp,
+                                                           .group = group(),
+                                                           .run = delivery_->run,
+                                                           .ordinal = outputs_.messages.size()});
   const std::string traceparent = metadata.string("traceparent").value_or("");
   const std::string tracestate = metadata.string("tracestate").value_or("");
   const runtime::Inherited inherited{.source = service_.source(),
