@@ -15,7 +15,7 @@ Database::Database(std::string path, int busy_ms, bool create) : path_(std::move
   sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   // A checkpoint of SQLite's own would be PASSIVE and outside our lock, where 3.40 can corrupt the file.
   sqlite3_wal_autocheckpoint(db_, 0);
-  closer.release();
+  (void)closer.release();
 }
 
 Database::~Database() {
