@@ -42,6 +42,8 @@ Database::Database(const std::string& path, bool sync) {
       SQLITE_OK) {
     fail("open");
   }
+  // A reader that meets a checkpoint at its narrowest point is told to come again.
+  sqlite3_busy_timeout(db_, 5'000);
   run("PRAGMA page_size=4096");
   run("PRAGMA journal_mode=WAL");
   run(sync ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");

@@ -2,6 +2,8 @@
 // D]
 //
 // Prints one JSON object on one line, in the names of `tidings bench`.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -60,6 +62,7 @@ int main(int argc, char** argv) {
   if (path == "wake") run = yardstick::wake_process;
   if (run == nullptr) yardstick::give_up("say insert, append, move or wake");
   const yardstick::Job job = parse(argc, argv);
+  ::alarm(300);  // A second process that died holding a lock must not keep this one for ever.
   yardstick::Outcome outcome = run(job);
   std::filesystem::remove_all(job.directory);
   std::printf(R"({"path":"%s","events":%llu,"batch":%zu,"size_bytes":%zu,"seconds":%.6f,"events_per_second":%.0f)",

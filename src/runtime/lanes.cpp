@@ -1,7 +1,6 @@
 #include "runtime/lanes.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace tidings::runtime {
@@ -43,19 +42,31 @@ std::optional<std::size_t> Lanes::next(Steady now, bool hurry) const noexcept {
 }
 
 void Lanes::take(std::size_t index, std::size_t most, std::vector<transport::Delivery>& out) {
-  Lane& lane = lanes_[index];
+  const Lane& lane = lanes_[index];
   const std::size_t wanted = std::min({lane.size(), lane.batch, std::max<std::size_t>(most, 1)});
-  for (std::size_t taken = 0; taken < wanted; ++taken) {
-    Item& item = lane.items[lane.head];
-    if (item.delivery.alone) {
-      if (taken > 0) break;
-      alone_running_ = true;
-    }
-    out.push_back(std::move(item.delivery));
-    ++lane.head;
-    --size_;
-    if (alone_running_) break;
+  std::size_t count = 1;
+  while (count < wanted && !lane.item(0).delivery.alone && !lane.item(count).delivery.alone) ++count;
+  take_front(index, count, out);
+}
+
+void Lanes::take_run(std::size_t index, std::size_t most, std::vector<transport::Delivery>& out) {
+  const Lane& lane = lanes_[index];
+  const std::size_t wanted = std::min(lane.size(), std::max<std::size_t>(most, 1));
+  const std::uint64_t first = lane.item(0).number;
+  std::size_t count = 1;
+  while (count < wanted && !lane.item(0).delivery.alone && !lane.item(count).delivery.alone &&
+         lane.item(count).number == first + count) {
+    ++count;
   }
+  take_front(index, count, out);
+}
+
+void Lanes::take_front(std::size_t index, std::size_t count, std::vector<transport::Delivery>& out) {
+  Lane& lane = lanes_[index];
+  alone_running_ = lane.item(0).delivery.alone;
+  for (std::size_t i = 0; i < count; ++i) out.push_back(std::move(lane.items[lane.head + i].delivery));
+  lane.head += count;
+  size_ -= count;
   if (lane.head == lane.items.size()) {
     lane.items.clear();
     lane.head = 0;
@@ -64,35 +75,21 @@ void Lanes::take(std::size_t index, std::size_t most, std::vector<transport::Del
   ++running_;
 }
 
-void Lanes::take_run(std::size_t index, std::size_t most, std::vector<transport::Delivery>& out) {
-  Lane& lane = lanes_[index];
-  const std::uint64_t first = lane.items[lane.head].number;
-  const std::size_t wanted = std::min(lane.size(), std::max<std::size_t>(most, 1));
-  std::size_t run = 1;
-  if (!lane.items[lane.head].delivery.alone) {
-    while (run < wanted && lane.items[lane.head + run].number == first + run &&
-           !lane.items[lane.head + run].delivery.alone) {
-      ++run;
-    }
-  }
-  const std::size_t batch = std::exchange(lane.batch, run);
-  take(index, run, out);
-  lane.batch = batch;
-}
-
 void Lanes::put_back(std::size_t index, std::span<transport::Delivery> deliveries, Steady now) {
-  Lane& lane = lanes_[index];
   // Numbered below everything that waits, in any lane: they were fetched before it.
   std::uint64_t number = arrived_;
   for (const Lane& each : lanes_) {
     if (each.size() > 0) number = std::min(number, each.items[each.head].number);
   }
   number -= deliveries.size();
-  std::vector<Item> items;
-  items.reserve(deliveries.size());
-  for (transport::Delivery& delivery : deliveries) items.push_back({std::move(delivery), number++, now});
-  lane.items.insert(lane.items.begin() + static_cast<std::ptrdiff_t>(lane.head), std::make_move_iterator(items.begin()),
-                    std::make_move_iterator(items.end()));
+  Lane& lane = lanes_[index];
+  // Their old places are free as a rule: nothing that waits has to move.
+  const std::size_t free = std::min(lane.head, deliveries.size());
+  lane.items.insert(lane.items.begin() + static_cast<std::ptrdiff_t>(lane.head), deliveries.size() - free, Item{});
+  lane.head -= free;
+  for (std::size_t i = 0; i < deliveries.size(); ++i) {
+    lane.items[lane.head + i] = {std::move(deliveries[i]), number++, now};
+  }
   size_ += deliveries.size();
 }
 

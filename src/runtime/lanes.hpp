@@ -41,6 +41,8 @@ class Lanes {
   [[nodiscard]] unsigned running() const noexcept { return running_; }
 
  private:
+  void take_front(std::size_t lane, std::size_t count, std::vector<transport::Delivery>& out);
+
   struct Item {
     transport::Delivery delivery;
     std::uint64_t number = 0;  // In the order of arrival, over all lanes.
@@ -53,6 +55,7 @@ class Lanes {
     Millis wait{};
     unsigned limit = 1, running = 0;
     [[nodiscard]] std::size_t size() const noexcept { return items.size() - head; }
+    [[nodiscard]] const Item& item(std::size_t index) const noexcept { return items[head + index]; }
     [[nodiscard]] bool ready(Steady now, bool hurry) const noexcept {
       return batch == 1 || hurry || size() >= batch || items[head].since + wait <= now;
     }

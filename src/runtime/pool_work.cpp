@@ -48,7 +48,9 @@ void Pool::work(const std::shared_ptr<Worker>& worker) {
     }
     const Steady at = now();
     if (take(*worker, at)) {
-      wake_for_work(at);
+      // Who holds all that there is, and is alone in handling, leads again when that is done. Somebody else who led
+      // meanwhile would only fetch what has to wait, and on a busy machine runs before the handler does.
+      if (concurrency_ > 1 || !lanes_.empty()) wake_for_work(at);
       execute(lock, *worker);
       if (worker->abandoned) {
         late_return(*worker);
@@ -173,7 +175,8 @@ void Pool::late_return(Worker& worker) {
 }
 
 bool Pool::may_lead(Steady at) const noexcept {
-  if (leading_ || draining_ || held_ > options_.prefetch_events / 2 || at < fetch_after_) return false;
+  if (leading_ || draining_ || held_ > options_.prefetch_events - options_.prefetch_events / 4 || at < fetch_after_)
+    return false;
   if (abandoned_ >= most_abandoned_) return false;
   return options_.max_events == 0 || final_ + final_running_ + lanes_.size() < options_.max_events;
 }

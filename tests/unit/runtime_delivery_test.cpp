@@ -187,6 +187,33 @@ TEST_F(RuntimeLanes, ClearKeepsTheOrderAndDropForgetsWhatWasLost) {
   EXPECT_TRUE(lanes.empty());
 }
 
+TEST_F(RuntimeLanes, ARunIsWhatArrivedInARowAndItsRestGoesBackToTheFront) {
+  Lanes lanes(handlers_, 1);
+  for (std::uint64_t i = 1; i <= 5; ++i) lanes.push(1, numbered(i), {});
+  lanes.push(2, numbered(6), {});
+  lanes.push(1, numbered(7), {});
+  std::vector<transport::Delivery> run;
+  lanes.take_run(1, 16, run);
+  ASSERT_EQ(run.size(), 5U) << "6 came between";
+  lanes.put_back(1, std::span(run).subspan(2), {});
+  lanes.finished(1);
+  ASSERT_EQ(lanes.next({}, false), 1U);
+  EXPECT_EQ(lanes.size(), 5U);
+  run.clear();
+  lanes.take_run(1, 2, run);
+  ASSERT_EQ(run.size(), 2U);
+  EXPECT_EQ(run[0].token.lease, 3U);
+  // With more to go back than there are free places in front.
+  run.insert(run.begin(), {numbered(1), numbered(2)});
+  lanes.put_back(1, run, {});
+  lanes.finished(1);
+  std::vector<transport::Delivery> rest;
+  lanes.clear(rest);
+  std::vector<std::uint64_t> numbers;
+  for (const auto& delivery : rest) numbers.push_back(delivery.token.lease);
+  EXPECT_EQ(numbers, (std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 7}));
+}
+
 TEST_F(RuntimeLanes, ASecondHandlerOfATypeIsRefused) {
   Handler again;
   again.stream = "events:a";

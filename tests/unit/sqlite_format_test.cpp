@@ -144,16 +144,17 @@ TEST(SqliteLedger, KeepsTheAccount) {
   EXPECT_EQ(ledger.events(), 1U);
   EXPECT_EQ(ledger.bytes(), 10U);
   EXPECT_TRUE(ledger.alone());
-  EXPECT_NE(ledger.find({serial, 0, 0}), nullptr);
-  EXPECT_EQ(ledger.find({serial, 1, 0}), nullptr);
-  EXPECT_EQ(ledger.find({serial + 1, 0, 0}), nullptr);
+  ASSERT_NE(ledger.find(serial), nullptr);
+  EXPECT_TRUE(ledger.find(serial)->holds(0));
+  EXPECT_FALSE(ledger.find(serial)->holds(1)) << "there is no such event";
+  EXPECT_EQ(ledger.find(serial + 1), nullptr);
   EXPECT_EQ(ledger.open(7), (std::vector<AckToken>{{serial, 0, 7}}));
   const std::uint32_t first = 0;
   ledger.settle(serial, {&first, 1});
   EXPECT_EQ(ledger.events(), 0U);
   EXPECT_EQ(ledger.bytes(), 0U);
   EXPECT_FALSE(ledger.alone());
-  EXPECT_EQ(ledger.find({serial, 0, 0}), nullptr);
+  EXPECT_EQ(ledger.find(serial), nullptr);
 }
 
 }  // namespace

@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <sqlite3.h>
 
+#include "transport/sqlite/vfs.hpp"
+
 namespace tidings::transport::sqlite {
 
 Database::Database(std::string path, int busy_ms, bool create) : path_(std::move(path)) {
-  const int code = sqlite3_open_v2(
-      path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0), nullptr);
+  const int code =
+      sqlite3_open_v2(path_.c_str(), &db_,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0), gathering_vfs());
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> closer(db_, sqlite3_close);
   if (code != SQLITE_OK) fail(code);
   sqlite3_extended_result_codes(db_, 1);

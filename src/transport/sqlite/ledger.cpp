@@ -48,30 +48,35 @@ std::size_t Holding::length(std::uint32_t index) const noexcept {
 }
 
 std::uint64_t Ledger::add(std::shared_ptr<Holding> holding) {
-  for (std::uint32_t i = 0; i < holding->count; ++i) bytes_ += holding->length(i);
+  for (std::uint32_t i = 0; i < holding->count; ++i) holding->bytes += holding->length(i);
+  bytes_ += holding->bytes;
   events_ += holding->count;
   if (holding->alone) ++alone_;
   holdings_.emplace_hint(holdings_.end(), ++serial_, std::move(holding));
   return serial_;
 }
 
-std::shared_ptr<Holding> Ledger::find(const AckToken& token) const {
-  const auto found = holdings_.find(token.lease);
-  if (found == holdings_.end() || token.index >= found->second->count || found->second->done.test(token.index))
-    return nullptr;
-  return found->second;
+std::shared_ptr<Holding> Ledger::find(std::uint64_t serial) const {
+  const auto found = holdings_.find(serial);
+  return found == holdings_.end() ? nullptr : found->second;
 }
 
 void Ledger::settle(std::uint64_t serial, std::span<const std::uint32_t> indexes) {
   const auto found = holdings_.find(serial);
   if (found == holdings_.end()) return;
   Holding& holding = *found->second;
+  const auto fresh = std::count_if(indexes.begin(), indexes.end(), [&](auto index) { return holding.holds(index); });
+  // Of what ends with this call the rest is known; only a part has to be added up.
+  const bool ends = holding.done.count() + static_cast<std::uint32_t>(fresh) == holding.count;
+  std::size_t bytes = ends ? holding.bytes : 0;
   for (const std::uint32_t index : indexes) {
-    if (holding.done.test(index)) continue;
+    if (!holding.holds(index)) continue;
     holding.done.set(index);
-    bytes_ -= holding.length(index);
-    --events_;
+    if (!ends) bytes += holding.length(index);
   }
+  events_ -= static_cast<std::size_t>(fresh);
+  holding.bytes -= bytes;
+  bytes_ -= bytes;
   if (!holding.finished()) return;
   if (holding.alone) --alone_;
   holdings_.erase(found);

@@ -45,10 +45,13 @@ struct Holding {
   Bits done{1};
   std::vector<std::shared_ptr<const StoredBlock>> blocks{};  ///< Range: where its events lie.
   std::size_t item_bytes = 0;
+  std::size_t bytes = 0;  ///< Of what is not settled; the ledger's own.
 
   /// The block and its event for `index` of a range.
   [[nodiscard]] Record record(std::uint32_t index) const;
   [[nodiscard]] std::size_t length(std::uint32_t index) const noexcept;
+  /// Whether `index` is an event of it that is not settled.
+  [[nodiscard]] bool holds(std::uint32_t index) const noexcept { return index < count && !done.test(index); }
   [[nodiscard]] bool finished() const noexcept { return done.count() == count; }
 };
 
@@ -56,9 +59,9 @@ class Ledger {
  public:
   /// Adds a holding; its tokens carry the serial that comes back.
   std::uint64_t add(std::shared_ptr<Holding> holding);
-  /// The holding of a token whose event is not settled; null otherwise.
-  [[nodiscard]] std::shared_ptr<Holding> find(const AckToken& token) const;
-  /// Marks events as settled; what is finished leaves.
+  /// The holding of this serial; null when all of it is settled, or it never was.
+  [[nodiscard]] std::shared_ptr<Holding> find(std::uint64_t serial) const;
+  /// Marks events, each named once, as settled; what is finished leaves.
   void settle(std::uint64_t serial, std::span<const std::uint32_t> indexes);
   void forget(std::uint64_t serial);
   void clear();

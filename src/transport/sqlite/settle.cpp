@@ -28,6 +28,13 @@ struct SqliteSubscription::Change {
   boost::container::flat_map<std::uint32_t, std::size_t> settled{};
   std::uint32_t given_back = 0;  // Events at the end of a range that the cursor goes back over.
   bool gone = false;             // Its row is not ours any more.
+
+  // Takes in event `index` for item `item` of the call; false when the call names it twice.
+  bool add(std::uint32_t index, std::size_t item) {
+    if (!settled.empty() && settled.rbegin()->first >= index) return settled.emplace(index, item).second;
+    settled.emplace_hint(settled.end(), index, item);
+    return true;
+  }
 };
 
 struct SqliteSubscription::Plan {
@@ -64,16 +71,20 @@ void SqliteSubscription::plan(std::span<const Settlement> items, std::span<Resul
   const bool makes =
       std::any_of(items.begin(), items.end(), [](const Settlement& item) { return !item.outputs.empty(); });
   const bool tight = makes && store_.reserve() > 0 && store_.free_bytes() < store_.reserve() / 2;
+  const Result stale{.code = ErrorCode::stale,
+                     .stale = true,
+                     .message = "this delivery was settled before, or lost to another subscription"};
   std::map<std::uint64_t, std::size_t> change_of;
   std::lock_guard lock(ledger_mutex_);
   plan.owner = owner_;
+  std::size_t last = 0;  // Most items settle the holding that the one before them settles.
   for (std::size_t i = 0; i < items.size(); ++i) {
+    const Settlement& item = items[i];
     results[i] = {};
-    const auto holding = items[i].token.epoch == epoch() ? ledger_.find(items[i].token) : nullptr;
-    const bool accepted = std::all_of(items[i].outputs.begin(), items[i].outputs.end(),
+    const bool accepted = std::all_of(item.outputs.begin(), item.outputs.end(),
                                       [&](const Outgoing& output) { return acceptable(output, limits_, results[i]); });
     if (!accepted) continue;
-    if (tight && !items[i].outputs.empty()) {
+    if (tight && !item.outputs.empty()) {
       results[i] = {.code = ErrorCode::full,
                     .retryable = true,
                     .message = store_.path() +
@@ -81,20 +92,21 @@ void SqliteSubscription::plan(std::span<const Settlement> items, std::span<Resul
                                "reserve is kept for settling; make room on its file system"};
       continue;
     }
-    const auto known = holding ? change_of.find(items[i].token.lease) : change_of.end();
-    const bool twice = known != change_of.end() && plan.changes[known->second].settled.contains(items[i].token.index);
-    if (!holding || twice) {
-      results[i] = {.code = ErrorCode::stale,
-                    .stale = true,
-                    .message = "this delivery was settled before, or lost to another subscription"};
-      continue;
+    if (plan.changes.empty() || plan.changes[last].serial != item.token.lease) {
+      const auto holding = ledger_.find(item.token.lease);
+      if (holding == nullptr) {
+        results[i] = stale;
+        continue;
+      }
+      const auto [known, fresh] = change_of.try_emplace(item.token.lease, plan.changes.size());
+      if (fresh) plan.changes.push_back({.serial = item.token.lease, .holding = holding});
+      last = known->second;
     }
-    if (known == change_of.end()) {
-      change_of[items[i].token.lease] = plan.changes.size();
-      plan.changes.push_back({.serial = items[i].token.lease, .holding = holding});
-    }
-    plan.changes[change_of[items[i].token.lease]].settled[items[i].token.index] = i;
+    Change& change = plan.changes[last];
+    const bool held = item.token.epoch == epoch() && change.holding->holds(item.token.index);
+    if (!held || !change.add(item.token.index, i)) results[i] = stale;
   }
+  std::erase_if(plan.changes, [](const Change& change) { return change.settled.empty(); });
   std::sort(plan.changes.begin(), plan.changes.end(), [](const Change& a, const Change& b) {
     return std::tie(a.holding->group, a.holding->first) > std::tie(b.holding->group, b.holding->first);
   });
