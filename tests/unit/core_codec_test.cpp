@@ -10,6 +10,25 @@
 
 #include "core/envelope.hpp"
 
+// Types that one file keeps to itself are declared like any other, without a warning.
+namespace {
+
+enum class Shade { LIGHT, DARK };
+TIDINGS_ENUM(Shade, LIGHT, DARK)
+struct Hidden {
+  Shade shade = Shade::LIGHT;
+};
+TIDINGS_STRUCT(Hidden, shade)
+
+}  // namespace
+
+TEST(CoreCodec, TypesOfAnUnnamedNamespaceAreDescribedToo) {
+  std::string text;
+  tidings::write_json(text, Hidden{Shade::DARK});
+  EXPECT_EQ(text, R"({"shade":"DARK"})");
+  EXPECT_EQ(tidings::read_json<Hidden>(text).shade, Shade::DARK);
+}
+
 namespace shop {
 
 enum class Role { FREELANCER, CLIENT };

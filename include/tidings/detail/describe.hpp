@@ -101,7 +101,7 @@ inline constexpr std::size_t most_members = 52;
   static_assert(::tidings::detail::has_members<Type>(::tidings::detail::count_names(#__VA_ARGS__)),                   \
                 "tidings: the macro does not list every member of " #Type "; name them all");                         \
   static_assert(::tidings::detail::names_are_distinct(#__VA_ARGS__), "tidings: " #Type " has a member listed twice"); \
-  [[maybe_unused]] void tidings_described(const Type*);                                                               \
+  [[maybe_unused]] constexpr void tidings_described(const Type*) noexcept {}                                          \
   TIDINGS_DETAIL_CHECK_MEMBERS(Type __VA_OPT__(, ) __VA_ARGS__)                                                       \
   BOOST_DESCRIBE_STRUCT(Type, (), (__VA_ARGS__))
 
@@ -121,5 +121,5 @@ inline constexpr std::size_t most_members = 52;
   static_assert(std::is_enum_v<Type>, "tidings: " #Type " is not an enum; use TIDINGS_STRUCT for a struct"); \
   static_assert(::tidings::detail::count_names(#__VA_ARGS__) <= ::tidings::detail::most_members,             \
                 "tidings: " #Type " has more than 52 enumerators, which TIDINGS_ENUM cannot list");          \
-  [[maybe_unused]] void tidings_enum(const Type*);                                                           \
+  [[maybe_unused]] constexpr void tidings_enum(const Type*) noexcept {}                                      \
   BOOST_DESCRIBE_ENUM(Type, __VA_ARGS__)

@@ -8,7 +8,7 @@
 #include <csignal>
 #include <stdexcept>
 
-namespace demo {
+namespace market {
 
 Child::Child(std::vector<std::string> arguments, std::string log)
     : arguments_(std::move(arguments)), log_(std::move(log)) {
@@ -31,10 +31,12 @@ void Child::start() {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(1);
-  const int out = open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-  if (out < 0) _exit(127);
-  dup2(out, STDOUT_FILENO);
-  dup2(out, STDERR_FILENO);
+  if (!log_.empty()) {
+    const int out = open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+    if (out < 0) _exit(127);
+    dup2(out, STDOUT_FILENO);
+    dup2(out, STDERR_FILENO);
+  }
   execv(argv[0], argv.data());
   _exit(127);
 }
@@ -63,4 +65,4 @@ bool Child::running() {
   return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
 }
 
-}  // namespace demo
+}  // namespace market

@@ -1,4 +1,4 @@
-// The service processes of the demo.
+// A process of the marketplace, as its driver sees it.
 #pragma once
 
 #include <sys/types.h>
@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-namespace demo {
+namespace market {
 
-/// A child process that dies with its parent.
+/// A child process that ends with its parent.
 class Child {
  public:
-  /// Starts `arguments` with `log` as its standard output and error, appending.
+  /// Starts `arguments` with `log` as its standard output and error, appending; with the driver's own when it is empty.
   Child(std::vector<std::string> arguments, std::string log);
   ~Child();  ///< Kills what still runs.
   Child(const Child&) = delete;
@@ -23,15 +23,17 @@ class Child {
   void kill();
   /// Sends SIGTERM and waits for the end. Returns the exit code, or 128 + the signal that ended it.
   int stop();
+  /// Waits for the end that the program finds by itself, and returns as stop() does.
+  int wait();
   /// Whether it still runs.
   [[nodiscard]] bool running();
+  /// Whether it was started and not ended by this driver.
+  [[nodiscard]] bool expected() const noexcept { return pid_ > 0; }
 
  private:
-  int wait();
-
   std::vector<std::string> arguments_;
   std::string log_;
   pid_t pid_ = -1;
 };
 
-}  // namespace demo
+}  // namespace market

@@ -1,0 +1,208 @@
+#include "account.hpp"
+
+#include <algorithm>
+#include <iomanip>
+#include <ostream>
+#include <tuple>
+
+#include "store.hpp"
+
+namespace market {
+namespace {
+
+const std::set<std::string>& all_streams() {
+  static const std::set<std::string> streams = [] {
+    std::set<std::string> all;
+    for (const Part& part : parts()) all.insert(part.streams.begin(), part.streams.end());
+    return all;
+  }();
+  return streams;
+}
+
+/// The values of `sql`'s first column, and how often each.
+std::map<std::string, std::uint64_t> values(const std::filesystem::path& file, const char* sql) {
+  std::map<std::string, std::uint64_t> found;
+  if (!std::filesystem::exists(file)) return found;  // Mails that went to another server are not ours to count.
+  Store store(file, "");
+  for (const Store::Row& row : store.query(sql)) ++found[row[0]];
+  return found;
+}
+
+/// Of user.created and user.updated alike.
+struct UserId {
+  std::string userId;
+};
+TIDINGS_STRUCT(UserId, userId)
+
+Effects compare(std::string name, const std::set<std::string>& expected,
+                const std::map<std::string, std::uint64_t>& found) {
+  Effects effects{.name = std::move(name), .expected = expected.size(), .found = found.size()};
+  for (const auto& [key, times] : found) effects.repeated += times - 1;
+  for (const std::string& key : expected) effects.missing += found.contains(key) ? 0 : 1;
+  return effects;
+}
+
+}  // namespace
+
+std::uint64_t Row::missing() const {
+  const std::uint64_t seen = handled + ignored + dead + open();
+  return in > seen ? in - seen : seen - in;
+}
+
+Row& Row::operator+=(const Row& other) {
+  in += other.in, handled += other.handled, ignored += other.ignored, dead += other.dead;
+  retrying += other.retrying, pending += other.pending, lag += other.lag;
+  return *this;
+}
+
+Account::Account(tidings::Bus bus) : bus_(std::move(bus)), start_(look()) {
+  for (const std::string& stream : all_streams()) {
+    for (const auto& info : bus_.transport().describe(stream)) ends_[stream] = info.end;
+  }
+}
+
+std::uint64_t Account::before() const {
+  std::map<std::string, std::uint64_t> lengths;
+  for (const Row& row : start_) lengths[row.stream] = row.in;
+  std::uint64_t sum = 0;
+  for (const auto& [stream, length] : lengths) sum += length;
+  return sum;
+}
+
+std::vector<Row> Account::look() const {
+  std::map<std::string, tidings::transport::StreamInfo> streams;
+  for (auto& info : bus_.transport().describe("")) {
+    if (all_streams().contains(info.name)) streams.emplace(info.name, std::move(info));
+  }
+  std::vector<Row> rows;
+  for (const Part& part : parts()) {
+    for (const std::string& name : part.streams) {
+      const auto& stream = streams[name];
+      Row row{.service = part.name, .stream = name, .in = stream.length, .lag = stream.length};
+      for (const auto& group : stream.groups) {
+        if (group.group != tidings::group_of(name, part.name)) continue;
+        row.handled = group.handled;
+        row.ignored = group.ignored.value_or(0);
+        row.dead = group.dead_letters;
+        row.retrying = group.retrying;
+        row.pending = group.pending;
+        row.lag = group.lag.value_or(0);
+      }
+      rows.push_back(row);
+    }
+  }
+  return rows;
+}
+
+std::vector<Row> Account::rows() const {
+  std::vector<Row> rows = look();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Row& start = start_[i];
+    rows[i].in -= start.handled + start.ignored + start.dead;
+    rows[i].handled -= start.handled;
+    rows[i].ignored -= start.ignored;
+    rows[i].dead -= start.dead;
+  }
+  return rows;
+}
+
+std::uint64_t Account::published() const {
+  std::map<std::string, std::uint64_t> lengths;
+  for (const Row& row : look()) lengths[row.stream] = row.in;
+  std::uint64_t sum = 0;
+  for (const auto& [stream, length] : lengths) sum += length;
+  return sum - before();
+}
+
+std::set<std::string> Account::dead(const std::string& stream, const std::string& service) const {
+  std::set<std::string> ids;
+  tidings::transport::ShelfQuery query{.states = {tidings::transport::ShelfState::dead}};
+  const std::string group(tidings::group_of(stream, service));
+  for (;;) {
+    const auto items = bus_.transport().shelf({stream, group}, query);
+    if (items.empty()) return ids;
+    for (const auto& item : items) ids.insert(item.id);
+    query.after = items.back().key;
+  }
+}
+
+std::vector<Account::Message> Account::read(const std::string& stream) const {
+  std::vector<Message> messages;
+  const auto from = ends_.find(stream);
+  tidings::transport::ReadRange range{.stream = stream,
+                                      .from = from == ends_.end() ? tidings::Position{} : from->second};
+  for (;;) {
+    const auto page = bus_.transport().read(range);
+    for (const auto& record : page.records) {
+      const auto event = tidings::decode<tidings::Json>(record.envelope);
+      messages.push_back({event.id, event.type, std::string(event.data.text())});
+    }
+    if (page.end) return messages;
+    range.from = page.next;
+  }
+}
+
+void Account::print_dead_letters(std::ostream& out) const {
+  for (const Row& row : look()) {
+    std::map<std::tuple<std::string, std::string>, std::pair<std::size_t, std::string>> kinds;
+    tidings::transport::ShelfQuery query{.states = {tidings::transport::ShelfState::dead}};
+    const std::string group(tidings::group_of(row.stream, row.service));
+    while (row.dead > 0) {
+      const auto items = bus_.transport().shelf({row.stream, group}, query);
+      if (items.empty()) break;
+      for (const auto& item : items) {
+        auto& [count, example] = kinds[{item.reason, item.error}];
+        if (count++ == 0) example = item.id;
+      }
+      query.after = items.back().key;
+    }
+    for (const auto& [kind, found] : kinds) {
+      out << "  " << std::left << std::setw(13) << row.service << std::setw(20) << row.stream << std::right
+          << std::setw(4) << found.first << "  " << std::get<0>(kind) << ": " << std::get<1>(kind) << "  ("
+          << found.second << ")\n";
+    }
+  }
+}
+
+std::uint64_t Account::forgotten(const std::vector<Answered>& answered) const {
+  std::set<std::string> stored;
+  for (const char* stream : {"events:user", "events:project", "events:booking"}) {
+    for (const Message& message : read(stream)) stored.insert(message.id);
+  }
+  return static_cast<std::uint64_t>(std::count_if(answered.begin(), answered.end(),
+                                                  [&](const Answered& each) { return !stored.contains(each.event); }));
+}
+
+std::vector<Effects> Account::effects(const std::filesystem::path& directory) const {
+  std::set<std::string> mails, charges, counts, indexed;
+  const auto unsent = dead("commands:send.email", "notification");
+  for (const Message& message : read("commands:send.email")) {
+    if (!unsent.contains(message.id)) mails.insert("<" + message.id + "@marketplace.example>");
+  }
+  const auto declined = dead("events:booking", "payment");
+  for (const Message& message : read("events:booking")) {
+    if (!declined.contains(message.id)) charges.insert(tidings::read_json<BookingCreated>(message.data).bookingId);
+  }
+  const auto uncounted = dead("events:project", "analytics");
+  for (const Message& message : read("events:project")) {
+    if (message.type == "project.created" && !uncounted.contains(message.id))
+      counts.insert("project-service " + message.id);
+  }
+  const auto unknown = dead("events:user", "search"), unindexed = dead("commands:index.project", "search");
+  for (const Message& message : read("events:user")) {
+    if (!unknown.contains(message.id)) indexed.insert(tidings::read_json<UserId>(message.data).userId);
+  }
+  for (const Message& message : read("commands:index.project")) {
+    if (!unindexed.contains(message.id)) indexed.insert(tidings::read_json<IndexProject>(message.data).projectId);
+  }
+  std::vector<Effects> all{
+      compare("users and projects indexed", indexed, values(directory / "search.db", "SELECT id FROM entries")),
+      compare("bookings charged", charges, values(directory / "payment.db", "SELECT booking FROM charges")),
+      compare("projects counted", counts, values(directory / "analytics.db", "SELECT event FROM counted"))};
+  if (std::filesystem::exists(directory / "sink.db")) {
+    all.push_back(compare("mails delivered", mails, values(directory / "sink.db", "SELECT message_id FROM mails")));
+  }
+  return all;
+}
+
+}  // namespace market

@@ -1,0 +1,66 @@
+// What the engine says of the marketplace's streams and groups, and what the services' stores say of their effects.
+#pragma once
+
+#include <tidings/tidings.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <iosfwd>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cast.hpp"
+#include "load.hpp"
+
+namespace market {
+
+/// One group of one stream: `in` is what was published to it.
+struct Row {
+  std::string service{}, stream{};
+  std::uint64_t in = 0, handled = 0, ignored = 0, dead = 0, retrying = 0, pending = 0, lag = 0;
+
+  [[nodiscard]] std::uint64_t open() const { return retrying + pending + lag; }
+  /// Neither settled for good nor waiting for anything: it went missing.
+  [[nodiscard]] std::uint64_t missing() const;
+  Row& operator+=(const Row& other);
+};
+
+/// Effects that should be there, are there, and happened more than once.
+struct Effects {
+  std::string name;
+  std::uint64_t expected = 0, found = 0, repeated = 0, missing = 0;
+};
+
+/// Looks at the groups, counting from where they stood when it was made.
+class Account {
+ public:
+  explicit Account(tidings::Bus bus);
+  /// Events that stood in the streams before.
+  [[nodiscard]] std::uint64_t before() const;
+  /// Every group now, in the order of parts(); streams without a group yet count as lag.
+  [[nodiscard]] std::vector<Row> rows() const;
+  /// Messages published since.
+  [[nodiscard]] std::uint64_t published() const;
+  /// The dead letters of each service by reason, with an example.
+  void print_dead_letters(std::ostream& out) const;
+  /// Answered events that stand in no stream.
+  [[nodiscard]] std::uint64_t forgotten(const std::vector<Answered>& answered) const;
+  /// Mails, charges and counts held against the streams. `directory` holds the stores.
+  [[nodiscard]] std::vector<Effects> effects(const std::filesystem::path& directory) const;
+
+ private:
+  struct Message {
+    std::string id, type, data;
+  };
+  [[nodiscard]] std::vector<Row> look() const;
+  [[nodiscard]] std::vector<Message> read(const std::string& stream) const;
+  [[nodiscard]] std::set<std::string> dead(const std::string& stream, const std::string& service) const;
+
+  tidings::Bus bus_;
+  std::vector<Row> start_{};
+  std::map<std::string, tidings::Position> ends_{};  // Of the streams, when it was made.
+};
+
+}  // namespace market
