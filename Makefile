@@ -1,11 +1,12 @@
 # The few commands that a person types; CMake knows the rest (see CMakePresets.json).
 #
 #   make           installs what is missing, builds, leaves build/release/bin/tidings
-#   make demo      three processes, a crash, retries, dead letters, and the account: lost 0
+#   make demo      seven services over HTTP, mail and a ledger, a crash, and the account: lost 0
 #   make test      everything that must hold before a change goes in
 #   make bench     each figure beside its yardstick
 #   make soak      crashes without end: make soak SECONDS=3600
 #   make install   to PREFIX (/usr/local), below DESTDIR
+#   make package   the Debian packages tidings and libtidings-dev; leaves build/release/*.deb
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS := 3600
@@ -17,7 +18,7 @@ export BOOST_ROOT
 endif
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all demo test bench soak install clean
+.PHONY: all demo test bench soak install package clean
 all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD) --parallel $(JOBS) --target product
 
@@ -48,6 +49,10 @@ soak:
 
 install: all
 	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix '$(PREFIX)'
+
+package: all
+	@scripts/setup package
+	@cd $(BUILD) && cpack
 
 clean:
 	rm -rf build

@@ -5,6 +5,8 @@
 //
 //   demo [--stories N] [--rate REQUESTS_PER_SECOND] [--people N] [--kills N] [--measure]
 //
+// --kills N kills that many services at random instead; --measure only counts and times, and prints one line of JSON.
+//
 // Without TIDINGS_URL each run uses a fresh file. Streams that hold events already are refused without DEMO_FORCE=1.
 // SMTP_URL sends the mails to another server than the one that the demo starts.
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include <iomanip>
 #include <iostream>
 #include <random>
+#include <sstream>
 
 #include <tidings/url.hpp>
 
@@ -133,22 +136,22 @@ class Script {
 };
 
 /// Runs until all stories are told and everything is settled. Returns false when that takes too long.
-bool play(const Account& account, Cast& cast, Load& load, Script& script, Table& table) {
+bool play(const Account& account, Cast& cast, Load& load, Script& script, Table* table) {
   const auto deadline = std::chrono::steady_clock::now() + 240s;
   while (!interrupted && std::chrono::steady_clock::now() < deadline) {
     script.play(load.progress());
     cast.check();
     if (const auto why = load.failure()) throw std::runtime_error(*why);
     const auto rows = account.rows();
-    table.show(rows, false);
+    if (table != nullptr) table->show(rows, false);
     const bool told = load.done() && script.over();
     if (told && std::none_of(rows.begin(), rows.end(), [](const Row& row) { return row.open() > 0; })) {
-      table.show(rows, true);
+      if (table != nullptr) table->show(rows, true);
       return true;
     }
     std::this_thread::sleep_for(20ms);
   }
-  table.show(account.rows(), true);
+  if (table != nullptr) table->show(account.rows(), true);
   return false;
 }
 
@@ -211,7 +214,7 @@ int run_all(const Options& options, const fs::path& binaries) {
   Table table;
   std::unique_ptr<Load> load = std::make_unique<Load>(cast, options.load);
   Script script(options, cast, bus, table);
-  const bool finished = play(account, cast, *load, script, table);
+  const bool finished = play(account, cast, *load, script, options.measure ? nullptr : &table);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - load->began()).count();
   if (interrupted) {
     load.reset();
@@ -220,19 +223,22 @@ int run_all(const Options& options, const fs::path& binaries) {
     return 130;
   }
   const int codes = cast.stop();
-  std::uint64_t lost = print_account(account, *load, run, std::cout);
-  if (options.show() && !load->example().correlation_id.empty()) print_next(run, load->example());
+  std::ostringstream told;
+  const std::uint64_t lost = print_account(account, *load, run, told);
   if (options.measure) {
-    Figures figures{.requests = load->answered().size(), .messages = account.published(), .seconds = seconds};
+    Figures figures{.requests = load->answered().size(), .events = account.published(), .seconds = seconds};
     for (const Row& row : account.rows()) figures.deliveries += row.handled + row.ignored + row.dead;
     figures.requests_per_second = static_cast<double>(figures.requests) / seconds;
-    figures.messages_per_second = static_cast<double>(figures.messages) / seconds;
+    figures.events_per_second = static_cast<double>(figures.events) / seconds;
     figures.deliveries_per_second = static_cast<double>(figures.deliveries) / seconds;
     figures.repeated = load->repeated();
     figures.lost = lost;
     measure_latency(run.directory, load->answered(), figures);
     std::cout << to_json(figures) << '\n';
+    return lost == 0 && finished && codes == 0 ? 0 : 1;
   }
+  std::cout << told.str();
+  if (options.show() && !load->example().correlation_id.empty()) print_next(run, load->example());
   if (!finished) std::cout << "this took too long\n";
   if (codes != 0) std::cout << "a service did not end well; its log says why\n";
   std::cout << "lost " << lost << '\n';

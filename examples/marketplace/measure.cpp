@@ -30,8 +30,8 @@ void measure_latency(const std::filesystem::path& directory, const std::vector<A
   }
   if (times.empty()) return;
   std::sort(times.begin(), times.end());
-  figures.p50_ms = times[times.size() / 2];
-  figures.p99_ms = times[times.size() * 99 / 100];
+  figures.p50_us = 1e3 * times[times.size() / 2];
+  figures.p99_us = 1e3 * times[times.size() * 99 / 100];
 }
 
 }  // namespace market

@@ -125,6 +125,37 @@ TEST_F(DeadLetters, BytesThatAreNoEventAreShownAsTheyAre) {
   EXPECT_EQ(list().size(), 0U);
 }
 
+TEST_F(DeadLetters, DataThatNoHandlerCouldDecodeAreThereByteForByteToo) {
+  expect_ok({"publish", "user.created", "--id", "a", "--data", R"({"email":42})"});
+  {
+    const auto transport = open_transport(url_);
+    const auto subscription = transport->subscribe({.service = "g", .streams = {"events:user"}, .types = {"*"}});
+    const transport::Batch batch = subscription->fetch(Millis(5'000), {});
+    ASSERT_EQ(batch.deliveries.size(), 1U);
+    const transport::Settlement dead{.kind = transport::Settlement::Kind::dead,
+                                     .token = batch.deliveries[0].token,
+                                     .reason = "undecodable",
+                                     .error = "/data/email: expected string, got number"};
+    transport::Result result;
+    subscription->settle({&dead, 1}, {&result, 1});
+    ASSERT_EQ(result.code, ErrorCode::ok) << result.message;
+  }
+  const auto rows = list();
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(value(rows[0], "id"), "a");
+  EXPECT_NE(value(rows[0], "event"), "null");
+  EXPECT_TRUE(value(rows[0], "bytes").starts_with("eyJ")) << rows[0];
+}
+
+TEST_F(DeadLetters, AGroupOfCommandsIsChangedByItsOwnerOnly) {
+  expect_ok({"send", "send.email", "--id", "c"});
+  expect_ok({"consume", "commands:send.email", "--group", "mailer", "--max", "1", "--exec", "exit 65"});
+  EXPECT_EQ(tidings({"group", "delete", "commands:send.email", "--group", "somebody", "--force"}).code, 1);
+  EXPECT_EQ(tidings({"group", "pause", "commands:send.email", "--group", "somebody"}).code, 1);
+  expect_ok({"group", "pause", "commands:send.email", "--group", "mailer"});
+  expect_ok({"group", "resume", "commands:send.email", "--group", "commands"});
+}
+
 TEST_F(DeadLetters, AServicesCommandsAreFoundByItsName) {
   expect_ok({"send", "send.email", "--id", "c"});
   expect_ok({"consume", "commands:send.email", "--group", "mailer", "--max", "1", "--exec", "exit 65"});

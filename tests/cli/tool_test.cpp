@@ -64,6 +64,64 @@ TEST_F(Tools, BashCompletesCommandsVerbsAndOptions) {
   EXPECT_EQ(complete("tidings tail --from publish --foll", 4), "--follow\n");
 }
 
+/// The first word of each line below `title` in a help text: `-u,--url`, or a command's name.
+Words listed(const std::string& help, const std::string& title) {
+  Words words;
+  bool inside = false;
+  for (const std::string& line : lines(help)) {
+    if (inside && line.starts_with("  ")) words.push_back(line.substr(2, line.find(' ', 2) - 2));
+    if (line.empty() || line == title) inside = line == title;
+  }
+  return words;
+}
+
+/// The section of a manual page that starts with `heading`; empty without one.
+std::string section(const std::string& page, const std::string& heading) {
+  const std::size_t start = page.find("\n" + heading + "\n");
+  if (start == std::string::npos) return {};
+  return page.substr(start, page.find("\n.S", start + heading.size()) - start);
+}
+
+TEST_F(Tools, TheManualHasASectionForEveryCommandWithItsOptions) {
+  const std::string page = expect_ok({"completion", "man"});
+  std::vector<Words> commands;
+  for (const std::string& name : listed(expect_ok({"--help"}), "Subcommands:")) commands.push_back({name});
+  EXPECT_GE(commands.size(), 17U);
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    Words words = commands[i];
+    std::string heading = ".SS tidings";
+    for (const std::string& word : words) heading += " " + word;
+    words.emplace_back("--help");
+    const std::string help = expect_ok(words);
+    const std::string text = section(page, heading);
+    ASSERT_NE(text, "") << heading;
+    for (const std::string& names : listed(help, "Options:")) {
+      if (names == "-h,--help") continue;  // Every command takes it: it stands at the front.
+      std::string name = names.substr(names.find(',') + 1);
+      for (std::size_t at = 0; (at = name.find('-', at)) != std::string::npos; at += 2) name.insert(at, 1, '\\');
+      EXPECT_NE(text.find("\\fB" + name + "\\fP"), std::string::npos) << heading << " " << names;
+    }
+    for (const std::string& child : listed(help, "Subcommands:")) commands.push_back({commands[i].front(), child});
+  }
+}
+
+TEST_F(Tools, TheManualSaysTheRestAndFormatsWithoutAWarning) {
+  const std::string page = expect_ok({"completion", "man"});
+  for (const std::string heading : {"NAME", "SYNOPSIS", "OPTIONS", "\"EXIT STATUS\"", "ENVIRONMENT", "EXAMPLES"}) {
+    EXPECT_NE(section(page, ".SH " + heading), "") << heading;
+  }
+  for (const std::string code : {"0", "1", "2", "3", "4", "5", "130"}) {
+    EXPECT_NE(section(page, ".SH \"EXIT STATUS\"").find("\\fB" + code + "\\fP"), std::string::npos) << code;
+  }
+  for (const std::string name : {"TIDINGS_URL", "TIDINGS_PASSWORD", "NO_COLOR"}) {
+    EXPECT_NE(section(page, ".SH ENVIRONMENT").find(name), std::string::npos) << name;
+  }
+  Running groff({"/usr/bin/env", "groff", "-man", "-ww", "-z", "-Tutf8", file("tidings.1", page)}, setting_);
+  const Outcome outcome = groff.wait();
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.err, "");
+}
+
 TEST_F(Tools, BenchPrintsOneObjectOnOneLine) {
   for (const std::string path : {"publish", "consume", "e2e", "latency"}) {
     const std::string out = expect_ok({"bench", path, "--events", "1000", "--batch", "100", "--rate", "5000"});

@@ -105,6 +105,7 @@ class Program {
 
   CLI::App app_{"Events and commands between services: look at them, publish, consume and repair.", "tidings"};
   std::map<const CLI::App*, std::function<int()>> runs_{};
+  std::map<const CLI::App*, std::string> examples_{};
   std::map<const CLI::Option*, std::vector<std::string>> choices_{};
   Common common_{};
   std::string format_{}, jsonl_{}, shell_{};
@@ -126,10 +127,11 @@ class Program {
 Program::Program() {
   app_.require_subcommand(1);
   app_.set_help_flag("-h,--help", "Says what a command does");
-  app_.footer(
-      "Exit codes: 0 ok, 1 failed, 2 usage, 3 a gate found something, 4 not authorized, 5 unreachable, 130 "
-      "interrupted.\n"
-      "`tidings COMMAND --help` shows a command's options.");
+  std::string codes;
+  for (const auto& [code, meaning] : exit_meanings) {
+    codes += (codes.empty() ? "" : ", ") + std::to_string(code) + " " + meaning;
+  }
+  app_.footer("Exit codes: " + codes + ".\n`tidings COMMAND --help` shows a command's options.");
   add_common();
   add_publish(false);
   add_publish(true);
@@ -149,6 +151,7 @@ CLI::App* Program::add(CLI::App* parent, const std::string& name, const std::str
   CLI::App* command = parent->add_subcommand(name, description);
   command->fallthrough();
   command->footer("Example: " + example + "\nEvery command also takes -u URL, -o table|json|jsonl and --json.");
+  examples_[command] = example;
   if (run) runs_[command] = std::move(run);
   return command;
 }
@@ -372,24 +375,31 @@ void Program::add_bench() {
 void Program::add_rest() {
   add(&app_, "doctor", "Says whether this set-up is sound; exit code 3 when it is not", "tidings doctor",
       [this] { return run_doctor(common_); });
-  CLI::App* completion = add(&app_, "completion", "Prints a completion script", "source <(tidings completion bash)",
-                             [this] { return run_completion(shell_, outline(app_)); });
-  add_choice(completion, "SHELL", shell_, {"bash", "zsh", "fish"}, "bash, zsh or fish")->required();
+  CLI::App* completion =
+      add(&app_, "completion", "Prints a completion script, or the manual page", "source <(tidings completion bash)",
+          [this] { return run_completion(shell_, outline(app_)); });
+  add_choice(completion, "SHELL", shell_, {"bash", "zsh", "fish", "man"}, "bash, zsh or fish; man for the manual page")
+      ->required();
   add(&app_, "version", "Prints versions: ours, and those of the libraries", "tidings version --json",
       [this] { return run_version(common_); });
 }
 
 CommandOutline Program::outline(const CLI::App& app) const {
-  CommandOutline outline{app.get_name(), app.get_description(), {}, {}, {}};
+  CommandOutline outline{app.get_name(), app.get_description(), {}, {}, {}, {}, {}};
+  const auto example = examples_.find(&app);
+  if (example != examples_.end()) outline.example = example->second;
   const auto add_options = [&](const CLI::App& from, bool with_help) {
     for (const CLI::Option* option : from.get_options({})) {
       if (!with_help && option == from.get_help_ptr()) continue;
       const auto choices = choices_.find(option);
       if (option->get_positional()) {
+        outline.positionals.push_back({option->get_name(), option->get_description(), option->get_required(),
+                                       option->get_items_expected_max() > 1});
         if (choices != choices_.end()) outline.words = choices->second;
         continue;
       }
-      CommandOutline::Option row{{}, option->get_description(), option->get_items_expected_max() > 0, {}};
+      CommandOutline::Option row{
+          {}, option->get_description(), option->get_items_expected_max() > 0, option->get_option_text(), {}};
       for (const std::string& name : option->get_lnames()) row.names.push_back("--" + name);
       for (const std::string& name : option->get_snames()) row.names.push_back("-" + name);
       if (choices != choices_.end()) row.values = choices->second;

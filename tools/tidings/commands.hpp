@@ -100,19 +100,27 @@ int run_group(const Common& common, const GroupArguments& arguments);
 int run_doctor(const Common& common);
 int run_version(const Common& common);
 
-/// A command as completions need it. Made from the same tree that parses the arguments.
+/// A command as completions and the manual need it. Made from the same tree that parses the arguments.
 struct CommandOutline {
   struct Option {
     std::vector<std::string> names{};  ///< `-u`, `--url`.
     std::string description{};
     bool takes_value = false;
+    std::string value{};                ///< What its value is called: `URL`.
     std::vector<std::string> values{};  ///< When only these are allowed.
   };
-  std::string name{}, description{};
+  struct Positional {
+    std::string name{}, description{};
+    bool required = false, repeatable = false;
+  };
+  std::string name{}, description{}, example{};
   std::vector<Option> options{};
+  std::vector<Positional> positionals{};
   std::vector<std::string> words{};  ///< Values of a positional that takes only these.
   std::vector<CommandOutline> commands{};
 };
 int run_completion(const std::string& shell, const CommandOutline& program);
+/// The manual page tidings(1), as man's macros.
+std::string manual_page(const CommandOutline& program);
 
 }  // namespace tidings::cli

@@ -99,7 +99,9 @@ std::string bash_script(const CommandOutline& program) {
 std::string zsh_script(const CommandOutline& program) {
   return "#compdef tidings\n# zsh completion for tidings. Load it with: source <(tidings completion zsh)\n"
          "autoload -U +X bashcompinit && bashcompinit\n" +
-         bash_script(program);
+         bash_script(program) +
+         "# Out of a folder for completions zsh reads this at the first use, which must be answered as well.\n"
+         "if [[ ${funcstack[1]} == _tidings ]]; then _bash_complete -F _tidings; fi\n";
 }
 
 void fish_lines(const CommandOutline& command, const std::string& condition, std::string& out) {
@@ -146,6 +148,8 @@ int run_completion(const std::string& shell, const CommandOutline& program) {
     standard_output().write(zsh_script(program));
   } else if (shell == "fish") {
     standard_output().write(fish_script(program));
+  } else if (shell == "man") {
+    standard_output().write(manual_page(program));
   } else {
     throw UsageError("completions are made for bash, zsh and fish, not for '" + shell + "'");
   }

@@ -49,7 +49,8 @@ std::string dead_letter_json(const transport::ShelfItem& item) {
       .time("first_failed_at", item.first_failed)
       .time("last_failed_at", item.last_failed)
       .raw("event", decodable ? one_line(item.envelope) : std::string("null"));
-  if (!decodable) object.text("bytes", base64(item.envelope));
+  // What no handler could decode is there byte for byte, also where the envelope around it can be read.
+  if (!decodable || item.reason == "undecodable") object.text("bytes", base64(item.envelope));
   return object.str();
 }
 

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tidings::cli {
 
@@ -16,6 +17,17 @@ enum Exit : int {
   exit_unauthorized = 4,
   exit_unreachable = 5,
   exit_interrupted = 130
+};
+
+/// What each of them says, for the help and the manual.
+constexpr std::pair<Exit, const char*> exit_meanings[] = {
+    {exit_ok, "ok"},
+    {exit_failed, "failed"},
+    {exit_usage, "usage"},
+    {exit_found, "a gate found something"},
+    {exit_unauthorized, "not authorized"},
+    {exit_unreachable, "unreachable"},
+    {exit_interrupted, "interrupted"},
 };
 
 /// The command line is wrong: exit 2.

@@ -51,7 +51,8 @@ int run_group(const Common& common, const GroupArguments& arguments) {
   if (!arguments.at.empty()) change.at = start_value(transport, arguments.stream, arguments.at);
   if (is_command_stream(arguments.stream)) change.owner = arguments.group;
   std::vector<transport::GroupInfo> before;
-  for (const transport::StreamInfo& info : transport.describe(arguments.stream)) before = info.groups;
+  // Whoever does not own the commands of a stream does not change their group either.
+  if (kind != Kind::create) before = groups_named(transport, arguments.stream, arguments.group);
   transport.change({arguments.stream, group}, change);
   complain(arguments.stream + " " + arguments.group + ": " + done);
   if (common.format_or(Format::table) == Format::table) return exit_ok;
