@@ -34,8 +34,7 @@ sqlite3_stmt* Store::prepare(const char* sql) {
 
 std::vector<Store::Row> Store::run(sqlite3_stmt* statement) {
   std::vector<Row> rows;
-  int code = SQLITE_ROW;
-  while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+  while (sqlite3_step(statement) == SQLITE_ROW) {
     Row& row = rows.emplace_back();
     for (int column = 0; column < sqlite3_column_count(statement); ++column) {
       const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));

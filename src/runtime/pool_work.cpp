@@ -175,8 +175,9 @@ void Pool::late_return(Worker& worker) {
 }
 
 bool Pool::may_lead(Steady at) const noexcept {
-  if (leading_ || draining_ || held_ > options_.prefetch_events - options_.prefetch_events / 4 || at < fetch_after_)
-    return false;
+  // A quarter of the prefetch is room enough for a fetch; with less than one place there is none.
+  const std::size_t room = std::max<std::size_t>(options_.prefetch_events / 4, 1);
+  if (leading_ || draining_ || held_ + room > options_.prefetch_events || at < fetch_after_) return false;
   if (abandoned_ >= most_abandoned_) return false;
   return options_.max_events == 0 || final_ + final_running_ + lanes_.size() < options_.max_events;
 }

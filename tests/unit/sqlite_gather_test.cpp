@@ -24,12 +24,12 @@ std::vector<std::byte> frame_header(std::uint32_t database_size) {
 TEST(SqliteGatheredWrites, TakesWhatContinuesAndNothingElse) {
   GatheredWrites writes;
   EXPECT_TRUE(writes.takes(700, 24));
-  writes.add(700, bytes(24));
+  EXPECT_TRUE(writes.add(700, bytes(24)));
   EXPECT_TRUE(writes.takes(724, 4096));
   EXPECT_FALSE(writes.takes(723, 4096)) << "overlaps";
   EXPECT_FALSE(writes.takes(725, 4096)) << "leaves a hole";
   EXPECT_FALSE(writes.takes(724, gathered_bytes)) << "too much";
-  writes.add(724, bytes(4096, 7));
+  EXPECT_TRUE(writes.add(724, bytes(4096, 7)));
   EXPECT_EQ(writes.offset(), 700);
   ASSERT_EQ(writes.bytes().size(), 24U + 4096U);
   EXPECT_EQ(writes.bytes()[24], std::byte{7});
@@ -54,12 +54,12 @@ TEST(SqliteFrameWatch, TheLastFrameOfATransactionAndWhatFollowsMayNotWait) {
 class SqliteReadAhead : public ::testing::Test {
  protected:
   // Reads as the layer does; returns how many bytes were read from the file.
-  std::size_t read(std::int64_t offset, std::size_t size, bool eager = false) {
+  std::size_t read(std::int64_t offset, std::size_t size, bool checkpoint = false) {
     std::vector<std::byte> wanted(size);
     std::size_t moved = 0;
     if (!ahead_.give(offset, wanted)) {
-      const std::size_t planned = eager || ahead_.continues(offset)
-                                      ? ahead_.plan(offset, size, static_cast<std::int64_t>(file_.size()), eager)
+      const std::size_t planned = ahead_.worth_it(offset, checkpoint)
+                                      ? ahead_.plan(offset, size, static_cast<std::int64_t>(file_.size()), checkpoint)
                                       : size;
       moved = planned;
       if (planned > size) {
@@ -91,6 +91,13 @@ TEST_F(SqliteReadAhead, FramesOfAWalStandInARowAndLongRowsTakeFewReads) {
   int reads = 0;
   for (std::int64_t frame = 0; frame < 200; ++frame) reads += read(32 + frame * 4120 + 24, 4096) > 0 ? 1 : 0;
   EXPECT_LT(reads, 14);
+}
+
+TEST_F(SqliteReadAhead, ACheckpointThatJumpsAboutReadsPageByPage) {
+  EXPECT_GT(read(0, 4096, true), 100'000U);
+  EXPECT_EQ(read(700'000, 4096, true), 4096U) << "next to nothing of the last look ahead was used";
+  EXPECT_EQ(read(400'000, 4096, true), 4096U);
+  EXPECT_GT(read(404'096, 4096, true), 100'000U) << "in a row again";
 }
 
 TEST_F(SqliteReadAhead, NothingIsReadBehindTheEnd) {

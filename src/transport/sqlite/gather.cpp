@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace tidings::transport::sqlite {
 namespace {
@@ -11,11 +12,13 @@ constexpr std::size_t first_read_ahead = 32U << 10;
 
 }  // namespace
 
-void GatheredWrites::add(std::int64_t offset, std::span<const std::byte> bytes) {
-  if (!bytes_) bytes_.reset(new std::byte[gathered_bytes]);
+bool GatheredWrites::add(std::int64_t offset, std::span<const std::byte> bytes) noexcept {
+  if (!bytes_) bytes_.reset(new (std::nothrow) std::byte[gathered_bytes]);
+  if (!bytes_) return false;
   if (size_ == 0) offset_ = offset;
   std::memcpy(bytes_.get() + size_, bytes.data(), bytes.size());
   size_ += bytes.size();
+  return true;
 }
 
 bool FrameWatch::may_wait(std::span<const std::byte> bytes) noexcept {
@@ -33,12 +36,13 @@ bool ReadAhead::give(std::int64_t offset, std::span<std::byte> into) noexcept {
     return false;
   }
   std::memcpy(into.data(), bytes_.get() + (offset - offset_), into.size());
+  used_ += into.size();
   passed(offset, into.size());
   return true;
 }
 
-std::size_t ReadAhead::plan(std::int64_t offset, std::size_t size, std::int64_t file_size, bool eager) noexcept {
-  if (eager) {
+std::size_t ReadAhead::plan(std::int64_t offset, std::size_t size, std::int64_t file_size, bool checkpoint) noexcept {
+  if (checkpoint) {
     next_ = gathered_bytes;
   } else if (continues(offset)) {
     next_ = std::clamp(next_ * 2, first_read_ahead, gathered_bytes);
@@ -49,15 +53,16 @@ std::size_t ReadAhead::plan(std::int64_t offset, std::size_t size, std::int64_t 
   return std::max(size, static_cast<std::size_t>(std::min<std::int64_t>(left, static_cast<std::int64_t>(next_))));
 }
 
-std::span<std::byte> ReadAhead::room(std::size_t size) {
-  if (!bytes_) bytes_.reset(new std::byte[gathered_bytes]);
-  size_ = 0;
-  return {bytes_.get(), size};
+std::span<std::byte> ReadAhead::room(std::size_t size) noexcept {
+  if (!bytes_) bytes_.reset(new (std::nothrow) std::byte[gathered_bytes]);
+  size_ = used_ = 0;
+  return {bytes_.get(), bytes_ ? size : 0};
 }
 
 void ReadAhead::keep(std::int64_t offset, std::size_t size) noexcept {
   offset_ = offset;
   size_ = size;
+  used_ = 0;
 }
 
 void ReadAhead::passed(std::int64_t offset, std::size_t size) noexcept {

@@ -22,8 +22,8 @@ class GatheredWrites {
   [[nodiscard]] bool takes(std::int64_t offset, std::size_t size) const noexcept {
     return size_ + size <= gathered_bytes && (size_ == 0 || offset == offset_ + static_cast<std::int64_t>(size_));
   }
-  /// Adds what takes() said yes to.
-  void add(std::int64_t offset, std::span<const std::byte> bytes);
+  /// Adds what takes() said yes to; false when there is no memory for it.
+  [[nodiscard]] bool add(std::int64_t offset, std::span<const std::byte> bytes) noexcept;
   void clear() noexcept { size_ = 0; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::int64_t offset() const noexcept { return offset_; }
@@ -53,28 +53,35 @@ class ReadAhead {
  public:
   /// Copies the bytes at `offset` to `into` when all of them are here.
   [[nodiscard]] bool give(std::int64_t offset, std::span<std::byte> into) noexcept;
-  /// How much to read at `offset`, of a file of `file_size` bytes, where `size` bytes were asked for and are not here:
-  /// more and more while the reads go forward in small steps, `size` alone otherwise. `eager`: the reader goes through
-  /// the whole file.
-  [[nodiscard]] std::size_t plan(std::int64_t offset, std::size_t size, std::int64_t file_size, bool eager) noexcept;
-  /// Whether the read at `offset` continues the last one, so that plan() is worth knowing the size of the file.
-  [[nodiscard]] bool continues(std::int64_t offset) const noexcept {
-    return offset >= expected_ && offset - expected_ <= longest_step;
+  /// Whether to look further than the read at `offset`, which is not here: it continues the last one or, where a
+  /// `checkpoint` goes through the whole file, the last look ahead was made use of.
+  [[nodiscard]] bool worth_it(std::int64_t offset, bool checkpoint) const noexcept {
+    return continues(offset) || (checkpoint && (size_ == 0 || used_ * 2 >= size_));
   }
-  /// Room for a read of `size` bytes, which keep() then makes available as those at `offset`.
-  [[nodiscard]] std::span<std::byte> room(std::size_t size);
+  /// How much to read at `offset`, of a file of `file_size` bytes, where `size` bytes were asked for: more and more
+  /// while the reads go forward, as much as fits for a checkpoint.
+  [[nodiscard]] std::size_t plan(std::int64_t offset, std::size_t size, std::int64_t file_size,
+                                 bool checkpoint) noexcept;
+  /// Room for a read of `size` bytes, which keep() then makes available as those at `offset`; empty without memory.
+  [[nodiscard]] std::span<std::byte> room(std::size_t size) noexcept;
   void keep(std::int64_t offset, std::size_t size) noexcept;
   /// A read of `size` bytes at `offset` went past here.
   void passed(std::int64_t offset, std::size_t size) noexcept;
-  /// Forgets everything: from here on somebody may have changed the file.
-  void clear() noexcept { size_ = 0; }
+  /// Forgets everything: from here on somebody may have changed the file. A row of reads ends here.
+  void clear() noexcept {
+    size_ = used_ = next_ = 0;
+    expected_ = nowhere;
+  }
 
  private:
   // Between two pages of a WAL stand the 24 bytes of a frame's header.
-  static constexpr std::int64_t longest_step = 24;
+  static constexpr std::int64_t longest_step = 24, nowhere = INT64_MAX;
+  [[nodiscard]] bool continues(std::int64_t offset) const noexcept {
+    return offset >= expected_ && offset - expected_ <= longest_step;
+  }
   std::unique_ptr<std::byte[]> bytes_{};
-  std::int64_t offset_ = 0, expected_ = -longest_step - 1;  // Where the next read of a row of them begins.
-  std::size_t size_ = 0, next_ = 0;
+  std::int64_t offset_ = 0, expected_ = nowhere;  // Where the next read of a row of them begins.
+  std::size_t size_ = 0, used_ = 0, next_ = 0;
 };
 
 }  // namespace tidings::transport::sqlite

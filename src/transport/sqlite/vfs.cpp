@@ -13,10 +13,10 @@
 namespace tidings::transport::sqlite {
 namespace {
 
-// The locks of a WAL-mode database, and where the wal-index keeps how far it was moved (SQLite's "WAL-mode File
-// Format", sections 2.2 and 2.3.1).
-constexpr int write_lock = 0, checkpoint_lock = 1;
-constexpr std::size_t moved_frames_at = 96;
+// The write lock of a WAL-mode database, and where its wal-index keeps how many frames the WAL has and how many a
+// checkpoint is about to have moved, in words of 32 bits (SQLite's "WAL-mode File Format", sections 2.2 and 2.3.1).
+constexpr int write_lock = 0;
+constexpr std::size_t frames_word = 4, attempted_word = 32;
 
 // One open database or WAL. The VFS below has its own file behind it, in the same allocation.
 struct File {
@@ -28,9 +28,10 @@ struct File {
   FrameWatch frames{};
   ReadAhead ahead{};
   bool checkpointing = false;
-  int failed = SQLITE_OK;                       // A checkpoint's write that was held back did not get through.
+  bool writing = false;    // Of a database: this connection has the write lock.
+  bool may_hold = false;   // Of a database: a checkpoint's writes may wait for each other.
+  int failed = SQLITE_OK;  // What was held back did not get through: of a checkpoint, or of the transaction.
   volatile std::uint32_t* wal_index = nullptr;  // Of a database, once it is mapped.
-  std::uint32_t moved_before = 0;               // Its frames in the database when the checkpoint began.
 };
 
 constexpr std::size_t own_bytes = (sizeof(File) + 15) / 16 * 16;
@@ -47,9 +48,11 @@ int flush(File& file) noexcept {
   if (file.writes.empty()) return SQLITE_OK;
   const auto bytes = file.writes.bytes();
   const std::int64_t offset = file.writes.offset();
-  // Dropped also when it fails: SQLite rolls back, and writes anew whatever it still wants.
   file.writes.clear();
-  return real(file).xWrite(file.real, bytes.data(), static_cast<int>(bytes.size()), offset);
+  const int code = real(file).xWrite(file.real, bytes.data(), static_cast<int>(bytes.size()), offset);
+  // SQLite was told that these bytes are written. A transaction that goes on without them must not be committed.
+  if (code != SQLITE_OK) file.failed = code;
+  return code;
 }
 
 void forget_reads(File& file) noexcept {
@@ -65,25 +68,27 @@ int close_file(sqlite3_file* base) noexcept {
   return code;
 }
 
+// Reads more than was asked for, as far as that is worth it; false where the page is better read alone. What lies ahead
+// may be unreadable where the page is not, so no failure here is one.
+bool read_ahead(File& file, std::span<std::byte> wanted, std::int64_t offset) noexcept {
+  if (file.partner == nullptr && file.wal) return false;  // Nobody would say when it is old.
+  if (!file.ahead.worth_it(offset, file.checkpointing)) return false;
+  sqlite3_int64 file_size = 0;
+  if (real(file).xFileSize(file.real, &file_size) != SQLITE_OK) return false;
+  const std::size_t planned = file.ahead.plan(offset, wanted.size(), file_size, file.checkpointing);
+  if (planned <= wanted.size()) return false;
+  const std::span<std::byte> room = file.ahead.room(planned);
+  if (room.empty() || real(file).xRead(file.real, room.data(), static_cast<int>(planned), offset) != SQLITE_OK)
+    return false;
+  file.ahead.keep(offset, planned);
+  return file.ahead.give(offset, wanted);
+}
+
 int read_file(sqlite3_file* base, void* into, int size, sqlite3_int64 offset) noexcept {
   File& file = self(base);
   if (const int code = flush(file); code != SQLITE_OK) return code;
   const std::span<std::byte> wanted(static_cast<std::byte*>(into), static_cast<std::size_t>(size));
-  if (file.ahead.give(offset, wanted)) return SQLITE_OK;
-  if (file.checkpointing || file.ahead.continues(offset)) {
-    sqlite3_int64 file_size = 0;
-    if (const int code = real(file).xFileSize(file.real, &file_size); code != SQLITE_OK) return code;
-    const std::size_t planned = file.ahead.plan(offset, wanted.size(), file_size, file.checkpointing);
-    if (planned > wanted.size()) {
-      const std::span<std::byte> room = file.ahead.room(planned);
-      const int code = real(file).xRead(file.real, room.data(), static_cast<int>(planned), offset);
-      if (code == SQLITE_OK) {
-        file.ahead.keep(offset, planned);
-        if (file.ahead.give(offset, wanted)) return SQLITE_OK;
-      }
-      // What lies ahead may be unreadable where the page that was asked for is not.
-    }
-  }
+  if (file.ahead.give(offset, wanted) || read_ahead(file, wanted, offset)) return SQLITE_OK;
   file.ahead.passed(offset, wanted.size());
   return real(file).xRead(file.real, into, size, offset);
 }
@@ -91,18 +96,16 @@ int read_file(sqlite3_file* base, void* into, int size, sqlite3_int64 offset) no
 int write_file(sqlite3_file* base, const void* data, int size, sqlite3_int64 offset) noexcept {
   File& file = self(base);
   file.ahead.clear();
+  if (file.failed != SQLITE_OK) return file.failed;
   const auto bytes = bytes_of(data, size);
-  const bool may_wait = file.wal ? file.frames.may_wait(bytes) : file.checkpointing;
+  const bool may_wait = file.wal ? file.frames.may_wait(bytes) && file.partner != nullptr : file.may_hold;
   if (!file.writes.takes(offset, bytes.size())) {
     if (const int code = flush(file); code != SQLITE_OK) return code;
   }
-  if (!file.writes.takes(offset, bytes.size()) || (!may_wait && file.writes.empty())) {
+  const bool alone = !may_wait && file.writes.empty();
+  if (alone || !file.writes.takes(offset, bytes.size()) || !file.writes.add(offset, bytes)) {
+    if (const int code = flush(file); code != SQLITE_OK) return code;
     return real(file).xWrite(file.real, data, size, offset);
-  }
-  try {
-    file.writes.add(offset, bytes);
-  } catch (const std::bad_alloc&) {
-    return SQLITE_IOERR_NOMEM;
   }
   return may_wait ? SQLITE_OK : flush(file);
 }
@@ -139,12 +142,19 @@ int check_reserved_lock(sqlite3_file* base, int* result) noexcept {
   return real(self(base)).xCheckReservedLock(self(base).real, result);
 }
 
-// A checkpoint's writes wait for each other until it says that it is done, which is before its sync. Where it does not
-// sync, since readers kept it from moving everything, it does not ask for the result either: lock_shared_memory() puts
-// that right.
+// A checkpoint's writes wait for each other until it says that it is done. It asks for their result, by the truncate
+// and the sync that follow, only when it moves all frames there are; where readers keep it from that, or others may
+// write meanwhile, it counts as moved at once what it wrote, so that each write has to say for itself whether it got
+// through.
 void set_checkpointing(File& file, bool on) noexcept {
-  if (on) file.failed = SQLITE_OK;
-  if (!on) file.failed = flush(file);
+  if (on) {
+    file.failed = SQLITE_OK;
+    file.may_hold =
+        file.writing && file.wal_index != nullptr && file.wal_index[frames_word] == file.wal_index[attempted_word];
+  } else {
+    (void)flush(file);
+    file.may_hold = false;
+  }
   forget_reads(file);
   file.checkpointing = on;
   if (file.partner != nullptr) file.partner->checkpointing = on;
@@ -171,18 +181,15 @@ int map_shared_memory(sqlite3_file* base, int region, int size, int extend, void
 int lock_shared_memory(sqlite3_file* base, int lock, int count, int flags) noexcept {
   File& file = self(base);
   // With each lock that comes or goes others may change, or have changed, what was read.
-  if (lock > checkpoint_lock) forget_reads(file);
+  forget_reads(file);
   const bool unlocks = (flags & SQLITE_SHM_UNLOCK) != 0;
-  const bool checkpoint = lock == checkpoint_lock && file.wal_index != nullptr;
-  volatile std::uint32_t* const moved = checkpoint ? file.wal_index + moved_frames_at / sizeof(std::uint32_t) : nullptr;
   if (unlocks && lock == write_lock && file.partner != nullptr) {
     // A transaction that was committed is written; what is left was rolled back, and the place is the next writer's.
     file.partner->writes.clear();
+    file.partner->failed = SQLITE_OK;
   }
-  // Frames count as moved that are not: back to what was true before, so that readers find them in the WAL.
-  if (checkpoint && unlocks && file.failed != SQLITE_OK && *moved > file.moved_before) *moved = file.moved_before;
   const int code = real(file).xShmLock(file.real, lock, count, flags);
-  if (checkpoint && !unlocks && code == SQLITE_OK) file.moved_before = *moved;
+  if (lock == write_lock && code == SQLITE_OK) file.writing = !unlocks;
   return code;
 }
 
