@@ -33,6 +33,10 @@ struct UserId {
   std::string userId;
 };
 TIDINGS_STRUCT(UserId, userId)
+struct ProjectId {
+  std::string projectId;
+};
+TIDINGS_STRUCT(ProjectId, projectId)
 
 Effects compare(std::string name, const std::set<std::string>& expected,
                 const std::map<std::string, std::uint64_t>& found) {
@@ -98,10 +102,10 @@ std::vector<Row> Account::rows() const {
   std::vector<Row> rows = look();
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Row& start = start_[i];
-    rows[i].in -= start.handled + start.ignored + start.dead;
+    rows[i].in -= start.in - start.open();
     rows[i].handled -= start.handled;
     rows[i].ignored -= start.ignored;
-    rows[i].dead -= start.dead;
+    rows[i].dead -= std::min(start.dead, rows[i].dead);
   }
   return rows;
 }
@@ -114,16 +118,27 @@ std::uint64_t Account::published() const {
   return sum - before();
 }
 
-std::set<std::string> Account::dead(const std::string& stream, const std::string& service) const {
-  std::set<std::string> ids;
+// Those of events that were published since.
+std::vector<tidings::transport::ShelfItem> Account::dead_items(const std::string& stream,
+                                                               const std::string& service) const {
+  std::vector<tidings::transport::ShelfItem> all;
   tidings::transport::ShelfQuery query{.states = {tidings::transport::ShelfState::dead}};
   const std::string group(tidings::group_of(stream, service));
+  const auto from = ends_.find(stream);
   for (;;) {
-    const auto items = bus_.transport().shelf({stream, group}, query);
-    if (items.empty()) return ids;
-    for (const auto& item : items) ids.insert(item.id);
+    auto items = bus_.transport().shelf({stream, group}, query);
+    if (items.empty()) return all;
     query.after = items.back().key;
+    for (auto& item : items) {
+      if (from == ends_.end() || item.position >= from->second) all.push_back(std::move(item));
+    }
   }
+}
+
+std::set<std::string> Account::dead(const std::string& stream, const std::string& service) const {
+  std::set<std::string> ids;
+  for (const auto& item : dead_items(stream, service)) ids.insert(item.id);
+  return ids;
 }
 
 std::vector<Account::Message> Account::read(const std::string& stream) const {
@@ -142,19 +157,15 @@ std::vector<Account::Message> Account::read(const std::string& stream) const {
   }
 }
 
-void Account::print_dead_letters(std::ostream& out) const {
+std::uint64_t Account::print_dead_letters(std::ostream& out) const {
+  std::uint64_t unplanned = 0;
   for (const Row& row : look()) {
+    if (row.dead == 0) continue;
     std::map<std::tuple<std::string, std::string>, std::pair<std::size_t, std::string>> kinds;
-    tidings::transport::ShelfQuery query{.states = {tidings::transport::ShelfState::dead}};
-    const std::string group(tidings::group_of(row.stream, row.service));
-    while (row.dead > 0) {
-      const auto items = bus_.transport().shelf({row.stream, group}, query);
-      if (items.empty()) break;
-      for (const auto& item : items) {
-        auto& [count, example] = kinds[{item.reason, item.error}];
-        if (count++ == 0) example = item.id;
-      }
-      query.after = items.back().key;
+    for (const auto& item : dead_items(row.stream, row.service)) {
+      if (item.reason != "rejected" && item.reason != "undecodable") ++unplanned;
+      auto& [count, example] = kinds[{item.reason, item.error}];
+      if (count++ == 0) example = item.id;
     }
     for (const auto& [kind, found] : kinds) {
       out << "  " << std::left << std::setw(13) << row.service << std::setw(20) << row.stream << std::right
@@ -162,6 +173,29 @@ void Account::print_dead_letters(std::ostream& out) const {
           << found.second << ")\n";
     }
   }
+  return unplanned;
+}
+
+std::uint64_t Account::copies() const {
+  std::uint64_t copies = 0;
+  for (const std::string& stream : all_streams()) {
+    std::set<std::string> ids;
+    for (const Message& message : read(stream)) copies += ids.insert(message.id).second ? 0 : 1;
+  }
+  return copies;
+}
+
+std::uint64_t Account::refused_charges(const std::filesystem::path& directory) {
+  Store ledger(directory / "payment.db", "");
+  return static_cast<std::uint64_t>(std::stoull(ledger.query("SELECT coalesce(sum(refused), 0) FROM charges")[0][0]));
+}
+
+std::uint64_t Account::published(const std::string& stream) const {
+  const auto now = look();
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (now[i].stream == stream) return now[i].in - start_[i].in;
+  }
+  return 0;
 }
 
 std::uint64_t Account::forgotten(const std::vector<Answered>& answered) const {
@@ -174,7 +208,7 @@ std::uint64_t Account::forgotten(const std::vector<Answered>& answered) const {
 }
 
 std::vector<Effects> Account::effects(const std::filesystem::path& directory) const {
-  std::set<std::string> mails, charges, counts, indexed;
+  std::set<std::string> mails, charges, counts, indexed, published;
   const auto unsent = dead("commands:send.email", "notification");
   for (const Message& message : read("commands:send.email")) {
     if (!unsent.contains(message.id)) mails.insert("<" + message.id + "@marketplace.example>");
@@ -185,6 +219,7 @@ std::vector<Effects> Account::effects(const std::filesystem::path& directory) co
   }
   const auto uncounted = dead("events:project", "analytics");
   for (const Message& message : read("events:project")) {
+    if (message.type == "project.published") published.insert(tidings::read_json<ProjectId>(message.data).projectId);
     if (message.type == "project.created" && !uncounted.contains(message.id))
       counts.insert("project-service " + message.id);
   }
@@ -197,7 +232,11 @@ std::vector<Effects> Account::effects(const std::filesystem::path& directory) co
   }
   std::vector<Effects> all{
       compare("users and projects indexed", indexed, values(directory / "search.db", "SELECT id FROM entries")),
+      compare("projects indexed as published", published,
+              values(directory / "search.db", "SELECT id FROM entries WHERE kind = 'project' AND rank = 1")),
       compare("bookings charged", charges, values(directory / "payment.db", "SELECT booking FROM charges")),
+      compare("bookings confirmed", charges,
+              values(directory / "booking.db", "SELECT id FROM bookings WHERE status = 'confirmed'")),
       compare("projects counted", counts, values(directory / "analytics.db", "SELECT event FROM counted"))};
   if (std::filesystem::exists(directory / "sink.db")) {
     all.push_back(compare("mails delivered", mails, values(directory / "sink.db", "SELECT message_id FROM mails")));

@@ -33,7 +33,7 @@ struct Effects {
   std::uint64_t expected = 0, found = 0, repeated = 0, missing = 0;
 };
 
-/// Looks at the groups, counting from where they stood when it was made.
+/// Looks at the groups, counting from where they stood when it was made: what was open then counts as coming in.
 class Account {
  public:
   explicit Account(tidings::Bus bus);
@@ -43,8 +43,15 @@ class Account {
   [[nodiscard]] std::vector<Row> rows() const;
   /// Messages published since.
   [[nodiscard]] std::uint64_t published() const;
-  /// The dead letters of each service by reason, with an example.
-  void print_dead_letters(std::ostream& out) const;
+  /// The dead letters of each service by reason, with an example. Returns how many are of no reason that the demo
+  /// provokes.
+  std::uint64_t print_dead_letters(std::ostream& out) const;
+  /// Events that stand in their stream a second time, under the same id: published again after a death.
+  [[nodiscard]] std::uint64_t copies() const;
+  /// How often the ledger refused a second charge.
+  [[nodiscard]] static std::uint64_t refused_charges(const std::filesystem::path& directory);
+  /// What was published to `stream` since.
+  [[nodiscard]] std::uint64_t published(const std::string& stream) const;
   /// Answered events that stand in no stream.
   [[nodiscard]] std::uint64_t forgotten(const std::vector<Answered>& answered) const;
   /// Mails, charges and counts held against the streams. `directory` holds the stores.
@@ -56,6 +63,8 @@ class Account {
   };
   [[nodiscard]] std::vector<Row> look() const;
   [[nodiscard]] std::vector<Message> read(const std::string& stream) const;
+  [[nodiscard]] std::vector<tidings::transport::ShelfItem> dead_items(const std::string& stream,
+                                                                      const std::string& service) const;
   [[nodiscard]] std::set<std::string> dead(const std::string& stream, const std::string& service) const;
 
   tidings::Bus bus_;

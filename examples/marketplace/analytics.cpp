@@ -1,6 +1,8 @@
 // Analytics: what is asked for in the marketplace. GET /stats.
 //
 // Counting is not idempotent by itself, so that the ids of counted events are kept beside the counts: an inbox by hand.
+#include <set>
+
 #include "events.hpp"
 #include "program.hpp"
 #include "requests.hpp"
@@ -17,7 +19,8 @@ void count(market::Store& store, const tidings::DomainEvent<market::ProjectCreat
     store.query("INSERT OR IGNORE INTO counted(event, correlation, at) VALUES(?,?,?)", event.source + " " + event.id,
                 event.correlationId, market::now_ms());
     if (store.changes() == 0) return;
-    for (const std::string& skill : event.data.skills) {
+    const std::set<std::string> skills(event.data.skills.begin(), event.data.skills.end());
+    for (const std::string& skill : skills) {
       store.query(
           "INSERT INTO skills(skill, projects, budget) VALUES(?1, 1, ?2) ON CONFLICT(skill) DO UPDATE"
           " SET projects = projects + 1, budget = budget + ?2",
@@ -39,7 +42,7 @@ market::Response show(market::Store& store) {
 int main(int argc, char** argv) {
   return market::run_program("analytics", argc, argv, [](const market::Place& place) {
     market::Store store(place.file(".db"), schema);
-    auto bus = tidings::Bus::open({}, {.source = "analytics-service"});
+    auto bus = market::open_bus("analytics-service");
     const market::HttpServer server = serve(place, [&](const market::Request& request) {
       if (request.method != "GET" || request.path != "/stats")
         throw market::HttpError(404, "no such resource; GET /stats");
@@ -48,6 +51,6 @@ int main(int argc, char** argv) {
     tidings::Service service{bus, "analytics"};
     service.on<market::ProjectCreated>(
         [&](const tidings::DomainEvent<market::ProjectCreated>& event) { count(store, event); });
-    return service.run();
+    return market::run_service(service);
   });
 }

@@ -8,11 +8,17 @@ constexpr const char* schema =
     "CREATE TABLE IF NOT EXISTS bookings(id TEXT PRIMARY KEY, title TEXT NOT NULL, price INTEGER NOT NULL,"
     " status TEXT NOT NULL DEFAULT 'pending', correlation TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL DEFAULT 0)";
 
+constexpr std::int64_t largest_price = 1'000'000'000'000;  // Cents.
+
 market::Response create(market::Store& store, market::Outbox& outbox, const market::Request& request) {
   const auto booking = market::from_json<market::BookingRequest>(request.body);
-  if (booking.price <= 0) throw market::HttpError(400, "price: must be above zero");
+  if (booking.price <= 0 || booking.price > largest_price)
+    throw market::HttpError(400, "price: must be above zero, in cents");
+  for (const std::string& email : {booking.freelancerEmail, booking.clientEmail}) {
+    if (!market::is_address(email)) throw market::HttpError(400, "freelancerEmail, clientEmail: not an address");
+  }
   const std::string id = market::fresh_id("bkg_");
-  const market::Made made = outbox.once(request.idempotency_key, id, [&] {
+  const market::Made made = outbox.once(request, id, [&] {
     store.query("INSERT INTO bookings(id, title, price) VALUES(?,?,?)", id, booking.title, booking.price);
     return market::BookingCreated{
         id, booking.projectId, booking.title, booking.freelancerEmail, booking.clientEmail, booking.price};
@@ -31,7 +37,7 @@ market::Response show(market::Store& store, const std::string& id) {
 int main(int argc, char** argv) {
   return market::run_program("booking", argc, argv, [](const market::Place& place) {
     market::Store store(place.file(".db"), (std::string(schema) + ";" + market::outbox_schema).c_str());
-    auto bus = tidings::Bus::open({}, {.source = "booking-service"});
+    auto bus = market::open_bus("booking-service");
     market::Outbox outbox(store, bus);
     const market::HttpServer server = serve(place, [&](const market::Request& request) {
       if (request.method == "POST" && request.path == "/bookings") return create(store, outbox, request);
@@ -43,13 +49,12 @@ int main(int argc, char** argv) {
     tidings::Service service{bus, "booking"};
     service.on<market::PaymentCompleted>([&](const tidings::DomainEvent<market::PaymentCompleted>& event) {
       // Said twice it changes nothing; said of a booking that is not there it is a mistake that waiting does not mend.
-      store.query("UPDATE bookings SET status='confirmed', correlation=?, at=? WHERE id=? AND status='pending'",
-                  event.correlationId, market::now_ms(), event.data.bookingId);
-      if (store.changes() > 0) return;
-      if (store.query("SELECT 1 FROM bookings WHERE id=?", event.data.bookingId).empty()) {
-        throw tidings::Reject{"no booking " + event.data.bookingId};
-      }
+      const auto rows = store.query(
+          "UPDATE bookings SET correlation = CASE status WHEN 'pending' THEN ?1 ELSE correlation END,"
+          " at = CASE status WHEN 'pending' THEN ?2 ELSE at END, status = 'confirmed' WHERE id = ?3 RETURNING id",
+          event.correlationId, market::now_ms(), event.data.bookingId);
+      if (rows.empty()) throw tidings::Reject{"no booking " + event.data.bookingId};
     });
-    return service.run();
+    return market::run_service(service);
   });
 }

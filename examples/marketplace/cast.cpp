@@ -11,12 +11,14 @@ namespace market {
 
 const std::vector<Part>& parts() {
   static const std::vector<Part> all = {
-      {"user", {}},
-      {"project", {}},
-      {"booking", {"events:payment"}},
-      {"payment", {"events:booking"}},
-      {"notification", {"events:user", "events:project", "events:booking", "events:payment", "commands:send.email"}},
-      {"search", {"events:user", "events:project", "commands:index.project"}},
+      {"user", {}, "events:user"},
+      {"project", {}, "events:project"},
+      {"booking", {"events:payment"}, "events:booking"},
+      {"payment", {"events:booking"}, "events:payment"},
+      {"notification",
+       {"events:user", "events:project", "events:booking", "events:payment", "commands:send.email"},
+       "commands:send.email"},
+      {"search", {"events:user", "events:project", "commands:index.project"}, "commands:index.project"},
       {"analytics", {"events:project"}}};
   return all;
 }
@@ -65,11 +67,12 @@ Child& first(std::list<std::pair<std::string, Child>>& children, const std::stri
 
 }  // namespace
 
-void Cast::crash(const std::string& name) {
+bool Cast::crash(const std::string& name) {
   Child& child = first(children_, name);
-  if (!child.expected()) return;
+  if (!child.expected()) return false;
   child.kill();
   raise(name);
+  return true;
 }
 
 int Cast::lower(const std::string& name) { return first(children_, name).stop(); }

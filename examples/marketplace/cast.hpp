@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <list>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -12,10 +11,11 @@
 
 namespace market {
 
-/// A service: its name and the streams that it handles.
+/// A service: its name, the streams that it handles, and the one that it fills.
 struct Part {
   std::string name;
   std::vector<std::string> streams;
+  std::string fills{};
 };
 
 /// All seven, in the order in which they are shown.
@@ -30,8 +30,8 @@ class Cast {
 
   /// The port of a service, as it last told; 0 while it is starting. Any thread.
   [[nodiscard]] std::uint16_t port(const std::string& name) const;
-  /// SIGKILL, and started again at once.
-  void crash(const std::string& name);
+  /// SIGKILL, and started again at once; false when it was down.
+  bool crash(const std::string& name);
   /// SIGTERM, without coming back until raise(). Returns the exit code.
   int lower(const std::string& name);
   void raise(const std::string& name);

@@ -21,7 +21,8 @@ class Child {
   void start();
   /// Sends SIGKILL and waits for the end.
   void kill();
-  /// Sends SIGTERM and waits for the end. Returns the exit code, or 128 + the signal that ended it.
+  /// Sends SIGTERM, after 20 s SIGKILL, and waits for the end. Returns the exit code, or 128 + the signal that ended
+  /// it; 0 when SIGTERM came before the program listened to it.
   int stop();
   /// Waits for the end that the program finds by itself, and returns as stop() does.
   int wait();

@@ -3,16 +3,15 @@
 // are gone, cards are declined and a legacy import publishes data of the wrong type. At the end every message must be
 // accounted for in each service: in = handled + ignored + dead letters, and every effect must have happened.
 //
-//   demo [--stories N] [--rate REQUESTS_PER_SECOND] [--people N] [--kills N] [--measure]
-//
-// --kills N kills that many services at random instead; --measure only counts and times, and prints one line of JSON.
-//
 // Without TIDINGS_URL each run uses a fresh file. Streams that hold events already are refused without DEMO_FORCE=1.
 // SMTP_URL sends the mails to another server than the one that the demo starts.
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <random>
@@ -22,6 +21,7 @@
 
 #include "account.hpp"
 #include "cast.hpp"
+#include "http.hpp"
 #include "load.hpp"
 #include "measure.hpp"
 #include "table.hpp"
@@ -32,7 +32,15 @@ namespace fs = std::filesystem;
 namespace market {
 namespace {
 
-std::atomic<bool> interrupted = false;
+std::atomic<int> interrupted = 0;
+
+constexpr const char* usage =
+    "usage: demo [--stories N] [--rate REQUESTS_PER_SECOND] [--people N] [--kills N] [--measure]\n"
+    "  --stories N   how much happens: two users, a project and a booking each (700)\n"
+    "  --rate R      requests a second (300); 0: as fast as they are answered\n"
+    "  --people N    requests at the same time (8)\n"
+    "  --kills N     kills N services at random, instead of the show\n"
+    "  --measure     only counts and times, and prints one line of JSON\n";
 
 struct Options {
   LoadOptions load{};
@@ -41,26 +49,36 @@ struct Options {
   [[nodiscard]] bool show() const { return kills == 0 && !measure; }
 };
 
+/// A number within bounds. Throws std::invalid_argument for anything else.
+double number(const std::string& name, const char* text, double least, double most) {
+  char* end = nullptr;
+  const double value = std::strtod(text, &end);
+  if (end == text || *end != '\0' || !(value >= least && value <= most)) {
+    throw std::invalid_argument(name + " " + text + " is not a number that makes sense there");
+  }
+  return value;
+}
+
 Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
+    const auto value = [&](double least, double most) {
+      if (i + 1 == argc) throw std::invalid_argument(name + " needs a value");
+      return number(name, argv[++i], least, most);
+    };
     if (name == "--measure") {
       options.measure = true;
-      continue;
-    }
-    if (i + 1 == argc) throw std::invalid_argument(name + " needs a value, or is not known; see the head of demo.cpp");
-    const double value = std::stod(argv[++i]);
-    if (name == "--stories") {
-      options.load.stories = static_cast<std::uint32_t>(value);
+    } else if (name == "--stories") {
+      options.load.stories = static_cast<std::uint32_t>(value(1, 1e6));
     } else if (name == "--rate") {
-      options.load.rate = value;
+      options.load.rate = value(0, 1e6);
     } else if (name == "--people") {
-      options.load.people = std::max(1U, static_cast<unsigned>(value));
+      options.load.people = static_cast<unsigned>(value(1, 200));
     } else if (name == "--kills") {
-      options.kills = static_cast<unsigned>(value);
+      options.kills = static_cast<unsigned>(value(0, 1e5));
     } else {
-      throw std::invalid_argument(name + " is not known; see the head of demo.cpp");
+      throw std::invalid_argument(name + " is not known");
     }
   }
   return options;
@@ -72,11 +90,10 @@ struct Run {
   std::string url{};
 };
 
-Run choose_place(const fs::path& binaries) {
+fs::path make_directory() {
   std::string pattern = (fs::temp_directory_path() / "tidings-demo-XXXXXX").string();
   if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot make a directory like " + pattern);
-  const char* url = std::getenv("TIDINGS_URL");
-  return {pattern, binaries, url != nullptr && *url != '\0' ? url : "sqlite:" + pattern + "/events.db"};
+  return pattern;
 }
 
 /// What goes wrong on purpose, each once its share of the stories is told.
@@ -98,6 +115,7 @@ class Script {
       import_legacy();
     if (step_ == 4 && progress > 0.7 && next("analytics is back, and catches up")) cast_.raise("analytics");
   }
+  [[nodiscard]] unsigned killed() const { return killed_; }
   /// Whether everything has happened.
   [[nodiscard]] bool over() const {
     return options_.kills > 0 ? step_ >= options_.kills : !options_.show() || step_ == 5;
@@ -112,7 +130,7 @@ class Script {
   void kill(double progress) {
     while (step_ < options_.kills && progress * (options_.kills + 1) > step_ + 1) {
       ++step_;
-      cast_.crash(parts()[random_() % parts().size()].name);
+      killed_ += cast_.crash(parts()[random_() % parts().size()].name) ? 1 : 0;
       if (progress < 1) return;
     }
   }
@@ -131,14 +149,14 @@ class Script {
   Cast& cast_;
   tidings::Bus& bus_;
   Table& table_;
-  unsigned step_ = 0;
+  unsigned step_ = 0, killed_ = 0;
   std::mt19937 random_{20'261'126};
 };
 
 /// Runs until all stories are told and everything is settled. Returns false when that takes too long.
 bool play(const Account& account, Cast& cast, Load& load, Script& script, Table* table) {
   const auto deadline = std::chrono::steady_clock::now() + 240s;
-  while (!interrupted && std::chrono::steady_clock::now() < deadline) {
+  while (interrupted == 0 && std::chrono::steady_clock::now() < deadline) {
     script.play(load.progress());
     cast.check();
     if (const auto why = load.failure()) throw std::runtime_error(*why);
@@ -175,28 +193,66 @@ std::uint64_t print_account(const Account& account, const Load& load, const Run&
         << effects.repeated << ", missing " << effects.missing << '\n';
     lost += effects.missing;
   }
+  if (!fs::exists(run.directory / "sink.db")) out << "  mails went to SMTP_URL, and are not counted here\n";
+  out << "  published twice under one id " << account.copies() << ", second charges refused "
+      << Account::refused_charges(run.directory) << '\n';
   out << "\ndead letters\n";
-  account.print_dead_letters(out);
+  const std::uint64_t unplanned = account.print_dead_letters(out);
+  out << "  of reasons that the demo does not provoke " << unplanned << '\n';
   return lost;
 }
 
-void print_next(const Run& run, const Answered& example) {
+/// Asks three services what a page would ask them: queries are direct calls.
+std::string ask(const Cast& cast, const Answered& example) {
+  std::ostringstream answers;
+  HttpClient client;
+  for (const auto& [service, target] : {std::pair<std::string, std::string>{"search", "/search?q=bakery+rust"},
+                                        {"booking", "/bookings/" + example.id},
+                                        {"analytics", "/stats"}}) {
+    const Response response = client.request(cast.port(service), "GET", target, "");
+    answers << "  GET " << target << "  " << response.status << ' ' << response.body.substr(0, 150)
+            << (response.body.size() > 150 ? " …" : "") << '\n';
+  }
+  return answers.str();
+}
+
+/// What a process of a service said at its end.
+std::string handled_by(const fs::path& log) {
+  std::string word, count = "0";
+  for (std::ifstream in(log); in >> word;) {
+    if (word == "handled") in >> count;
+  }
+  return count;
+}
+
+void print_next(const Run& run, const Answered& example, const std::string& answers) {
   const std::string tidings = (run.binaries / "tidings").string();
+  std::cout << "\nthe work of notification, shared: " << handled_by(run.directory / "notification.log")
+            << " in one process, " << handled_by(run.directory / "notification-2.log") << " in the other\n";
+  std::cout << "\nqueries\n" << answers;
   std::cout << "\none booking across the services: tidings trace " << example.correlation_id << '\n' << std::flush;
   Child({tidings, "trace", example.correlation_id}, "").wait();
   std::cout << "\nwhat to type next\n"
-            << "  export TIDINGS_URL=" << tidings::Url::parse(run.url).redacted() << '\n'
+            << "  export TIDINGS_URL='" << tidings::Url::parse(run.url).redacted() << "'\n"
             << "  " << tidings << " groups\n"
-            << "  " << tidings << " dlq ls --group commands commands:send.email\n"
+            << "  " << tidings << " dlq ls --group payment events:booking\n"
             << "  " << tidings << " dlq retry --group payment events:booking --all --yes\n"
+            << "  " << (run.binaries / "marketplace_payment").string() << ' ' << run.directory.string()
+            << "   # payment once more, which handles what was retried; Ctrl-C ends it\n"
             << "  " << tidings << " trace " << example.correlation_id << '\n'
-            << "  sqlite3 " << (run.directory / "search.db").string()
-            << " \"SELECT text FROM words WHERE words MATCH 'bakery rust' LIMIT 3\"\n\n";
+            << "files are in " << run.directory.string() << "; delete them when you are done\n\n";
 }
 
 int run_all(const Options& options, const fs::path& binaries) {
-  const Run run = choose_place(binaries);
-  setenv("TIDINGS_URL", run.url.c_str(), 1);
+  const char* url = std::getenv("TIDINGS_URL");
+  Run run{.binaries = binaries};
+  if (url != nullptr && *url != '\0') {
+    run.url = url;
+  } else {
+    run.directory = make_directory();
+    run.url = "sqlite:" + (run.directory / "events.db").string();
+    setenv("TIDINGS_URL", run.url.c_str(), 1);
+  }
   auto bus = tidings::Bus::open(run.url, {.source = "legacy-import"});
   if (!bus.transport().capabilities().several_processes) {
     std::cerr << "demo: this engine lives in one process, the demo needs many; unset TIDINGS_URL\n";
@@ -209,6 +265,7 @@ int run_all(const Options& options, const fs::path& binaries) {
               << " messages already; unset TIDINGS_URL for a fresh file, or set DEMO_FORCE=1 to add to them\n";
     return 2;
   }
+  if (run.directory.empty()) run.directory = make_directory();
   std::cerr << "files in " << run.directory.string() << "\n";
   Cast cast(binaries, run.directory);
   Table table;
@@ -216,12 +273,15 @@ int run_all(const Options& options, const fs::path& binaries) {
   Script script(options, cast, bus, table);
   const bool finished = play(account, cast, *load, script, options.measure ? nullptr : &table);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - load->began()).count();
-  if (interrupted) {
-    load.reset();
+  if (interrupted > 0) {
+    load->stop();
     (void)cast.stop();
+    load.reset();
     std::cout << "interrupted; the services were stopped\n";
     return 130;
   }
+  const bool show = options.show() && !load->example().correlation_id.empty();
+  const std::string answers = show ? ask(cast, load->example()) : "";
   const int codes = cast.stop();
   std::ostringstream told;
   const std::uint64_t lost = print_account(account, *load, run, told);
@@ -238,7 +298,8 @@ int run_all(const Options& options, const fs::path& binaries) {
     return lost == 0 && finished && codes == 0 ? 0 : 1;
   }
   std::cout << told.str();
-  if (options.show() && !load->example().correlation_id.empty()) print_next(run, load->example());
+  if (show) print_next(run, load->example(), answers);
+  if (options.kills > 0) std::cout << "killed " << script.killed() << " services\n";
   if (!finished) std::cout << "this took too long\n";
   if (codes != 0) std::cout << "a service did not end well; its log says why\n";
   std::cout << "lost " << lost << '\n';
@@ -250,13 +311,16 @@ int run_all(const Options& options, const fs::path& binaries) {
 
 int main(int argc, char** argv) {
   struct sigaction action {};
-  action.sa_handler = [](int) { market::interrupted = true; };
+  action.sa_handler = [](int) {
+    // A second one ends this process at once; its children end with it.
+    if (market::interrupted++ > 0) ::_exit(130);
+  };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   try {
     return market::run_all(market::parse(argc, argv), fs::read_symlink("/proc/self/exe").parent_path());
   } catch (const std::invalid_argument& error) {
-    std::cerr << "demo: " << error.what() << '\n';
+    std::cerr << "demo: " << error.what() << '\n' << market::usage;
     return 2;
   } catch (const std::exception& error) {
     std::cerr << "demo: " << error.what() << '\n';

@@ -25,8 +25,9 @@ TIDINGS_EVENT(UserCreated, "user.created", "1.0", userId, email, name, role, ski
 struct UserUpdated {
   std::string userId, email, name;
   std::vector<std::string> skills;
+  std::int64_t revision = 1;  ///< Grows with each update of this user: events may come out of order.
 };
-TIDINGS_EVENT(UserUpdated, "user.updated", "1.0", userId, email, name, skills)
+TIDINGS_EVENT(UserUpdated, "user.updated", "1.0", userId, email, name, skills, revision)
 
 /// Produced by project; handled by search and analytics. Money is in cents.
 struct ProjectCreated {

@@ -1,12 +1,14 @@
 #include "http.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 
-#include <boost/asio/connect.hpp>
+#include <algorithm>
+#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
-#include <iostream>
+#include <chrono>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -21,10 +23,19 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using tcp = asio::ip::tcp;
 
-constexpr std::size_t largest_body = 1U << 20;
+constexpr std::size_t largest_body = 64U << 10;
+constexpr std::uint32_t largest_header = 16U << 10;
 constexpr std::size_t most_connections = 256;
+constexpr std::chrono::seconds longest_silence{30}, longest_answer{20};
 
-Response problem(int status, const std::string& why) { return {status, to_json(Problem{why})}; }
+/// Never throws: what went wrong may be that a text is not one.
+Response problem(int status, const std::string& why) noexcept {
+  try {
+    return {status, to_json(Problem{why})};
+  } catch (...) {
+    return {status, R"({"error":"the request cannot be handled"})"};
+  }
+}
 
 Response answer(const HttpServer::Handler& handler, const Request& request) {
   try {
@@ -58,15 +69,43 @@ std::string decode(std::string_view text) {
   return out;
 }
 
-/// Reads requests of one connection and answers them, until either side ends it.
-void converse(tcp::socket& socket, const HttpServer::Handler& handler) {
+using Clock = std::chrono::steady_clock;
+
+void send(tcp::socket& socket, const Response& response, unsigned version, bool keep_alive, beast::error_code& error) {
+  http::response<http::string_body> reply(static_cast<http::status>(response.status), version);
+  reply.set(http::field::content_type, "application/json");
+  reply.keep_alive(keep_alive);
+  reply.body() = response.body;
+  reply.prepare_payload();
+  http::write(socket, reply, error);
+}
+
+/// What to say to bytes that are no request; nothing to an end.
+std::optional<Response> complaint(const beast::error_code& error) {
+  if (error == http::error::body_limit) return problem(413, "the body is longer than 64 KiB");
+  if (error == http::error::header_limit) return problem(431, "the header is longer than 16 KiB");
+  if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
+  if (error.category() == http::make_error_code(http::error::bad_method).category())
+    return problem(400, "this is not HTTP");
+  return std::nullopt;
+}
+
+/// Reads requests of one connection and answers them, until either side ends it. `heard` is when it last said
+/// something.
+void converse(tcp::socket& socket, const HttpServer::Handler& handler, std::atomic<Clock::time_point>& heard) {
   beast::flat_buffer buffer;
   beast::error_code error;
   for (;;) {
     http::request_parser<http::string_body> parser;
     parser.body_limit(largest_body);
+    parser.header_limit(largest_header);
     http::read(socket, buffer, parser, error);
-    if (error) return;
+    heard = Clock::now();
+    if (error) {
+      beast::error_code ignored;
+      if (const auto why = complaint(error)) send(socket, *why, 11, false, ignored);
+      return;
+    }
     const auto& message = parser.get();
     const std::string_view target(message.target().data(), message.target().size());
     const std::size_t question = target.find('?');
@@ -74,15 +113,15 @@ void converse(tcp::socket& socket, const HttpServer::Handler& handler) {
                     .path = std::string(target.substr(0, question)),
                     .query = question == std::string_view::npos ? "" : std::string(target.substr(question + 1)),
                     .body = message.body(),
-                    .idempotency_key = std::string(message["Idempotency-Key"])};
-    const Response response = answer(handler, request);
-    http::response<http::string_body> reply(static_cast<http::status>(response.status), message.version());
-    reply.set(http::field::content_type, "application/json");
-    reply.keep_alive(message.keep_alive());
-    reply.body() = response.body;
-    reply.prepare_payload();
-    http::write(socket, reply, error);
-    if (error || !reply.keep_alive()) return;
+                    .idempotency_key = std::string(message["Idempotency-Key"]),
+                    .id = std::string(message["X-Request-Id"])};
+    const bool printable = std::all_of(target.begin(), target.end(), [](char c) { return c > ' ' && c < 0x7f; });
+    const bool sound = printable && is_plain(request.idempotency_key) && is_plain(request.id);
+    send(socket,
+         sound ? answer(handler, request)
+               : problem(400, "only printable ASCII may stand in a target and in these headers"),
+         message.version(), message.keep_alive(), error);
+    if (error || !message.keep_alive()) return;
   }
 }
 
@@ -103,6 +142,7 @@ struct HttpServer::State {
   struct Connection {
     explicit Connection(tcp::socket socket) : socket(std::move(socket)) {}
     tcp::socket socket;
+    std::atomic<Clock::time_point> heard{Clock::now()};
     bool ended = false;
     std::thread thread{};
   };
@@ -118,21 +158,39 @@ struct HttpServer::State {
       const std::lock_guard lock(mutex);
       if (stopping) return;
       sweep();
-      if (error || connections.size() >= most_connections) continue;
+      if (error) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));  // No descriptors, say: others have to end first.
+        continue;
+      }
       socket.set_option(tcp::no_delay(true), error);
+      if (connections.size() >= most_connections) {
+        send(socket, problem(503, "too many connections"), 11, false, error);
+        continue;
+      }
       Connection& connection = connections.emplace_back(std::move(socket));
-      connection.thread = std::thread([this, &connection] {
-        converse(connection.socket, handler);
-        const std::lock_guard held(mutex);
-        connection.socket.close();
-        connection.ended = true;
-      });
+      try {
+        connection.thread = std::thread([this, &connection] { serve(connection); });
+      } catch (const std::exception&) {
+        connections.pop_back();
+      }
     }
   }
-  /// Forgets the connections that have ended.
+  void serve(Connection& connection) {
+    try {
+      converse(connection.socket, handler, connection.heard);
+    } catch (const std::exception&) {
+      // Of this connection only; it ends.
+    }
+    const std::lock_guard held(mutex);
+    beast::error_code ignored;
+    connection.socket.close(ignored);
+    connection.ended = true;
+  }
+  /// Forgets the connections that have ended, and ends those that have been silent for long.
   void sweep() {
     for (auto it = connections.begin(); it != connections.end();) {
       if (!it->ended) {
+        if (Clock::now() - it->heard.load() > longest_silence) ::shutdown(it->socket.native_handle(), SHUT_RD);
         ++it;
         continue;
       }
@@ -165,7 +223,8 @@ HttpServer::~HttpServer() {
     // Wakes whoever waits in accept() or read(); closing would not.
     ::shutdown(state_->acceptor.native_handle(), SHUT_RDWR);
     for (State::Connection& connection : state_->connections) {
-      if (!connection.ended) ::shutdown(connection.socket.native_handle(), SHUT_RDWR);
+      // What is being answered still goes out.
+      if (!connection.ended) ::shutdown(connection.socket.native_handle(), SHUT_RD);
     }
   }
   state_->thread.join();
@@ -200,6 +259,11 @@ Response HttpClient::request(std::uint16_t port, const std::string& method, cons
   message.body() = body;
   message.prepare_payload();
   http::write(*state_->socket, message);
+  pollfd answered{state_->socket->native_handle(), POLLIN, 0};
+  if (state_->buffer.size() == 0 &&
+      ::poll(&answered, 1, static_cast<int>(std::chrono::milliseconds(longest_answer).count())) <= 0) {
+    throw boost::system::system_error(boost::asio::error::timed_out);
+  }
   http::response<http::string_body> reply;
   http::read(*state_->socket, state_->buffer, reply);
   if (!reply.keep_alive()) state_->socket.reset();

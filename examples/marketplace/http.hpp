@@ -11,9 +11,10 @@ namespace market {
 
 /// A request as a handler sees it.
 struct Request {
-  std::string method, path, query;
-  std::string body;
-  std::string idempotency_key;  ///< Of the header; empty without one.
+  std::string method{}, path{}, query{};
+  std::string body{};
+  std::string idempotency_key{};  ///< Of the header `Idempotency-Key`; empty without one.
+  std::string id{};               ///< Of the header `X-Request-Id`: what events of this request are correlated by.
   /// The value of `name` in the query, decoded.
   [[nodiscard]] std::string parameter(const std::string& name) const;
 };
@@ -21,7 +22,7 @@ struct Request {
 /// An answer; the body is JSON.
 struct Response {
   int status = 200;
-  std::string body;
+  std::string body{};
 };
 
 /// Thrown by a handler for what the caller did wrong.

@@ -22,7 +22,11 @@ Load::Load(const Cast& cast, LoadOptions options) : cast_(cast), options_(option
 
 Load::~Load() = default;
 
-double Load::progress() const noexcept { return static_cast<double>(told_) / std::max(options_.stories, 1U); }
+void Load::stop() {
+  for (std::jthread& person : people_) person.request_stop();
+}
+
+double Load::progress() const noexcept { return static_cast<double>(told_) / options_.stories; }
 
 std::optional<std::string> Load::failure() {
   const std::lock_guard lock(mutex_);

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -37,6 +36,8 @@ class Load {
  public:
   Load(const Cast& cast, LoadOptions options);
   ~Load();  ///< Stops what is not told yet.
+  /// Asks for that, without waiting.
+  void stop();
 
   /// From 0 to 1.
   [[nodiscard]] double progress() const noexcept;

@@ -39,7 +39,7 @@ void decide(tidings::Service& service) {
 
 int main(int argc, char** argv) {
   return market::run_program("notification", argc, argv, [](const market::Place&) {
-    auto bus = tidings::Bus::open({}, {.source = "notification-service"});
+    auto bus = market::open_bus("notification-service");
     tidings::Service service{bus, "notification", {.concurrency = 4}};
     decide(service);
     service.on<SendEmail>(
@@ -52,6 +52,6 @@ int main(int argc, char** argv) {
                              .text = command.data.text});
         },
         {.max_attempts = 4, .backoff = {.first = 200ms, .longest = 2s}, .timeout = 20s});
-    return service.run();
+    return market::run_service(service);
   });
 }

@@ -1,5 +1,6 @@
 #include "people.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <random>

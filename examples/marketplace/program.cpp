@@ -35,6 +35,16 @@ void tell_port(const Place& place, std::uint16_t port) {
   std::filesystem::rename(written, place.file(".port"));
 }
 
+tidings::Bus open_bus(const std::string& source) {
+  return tidings::Bus::open({}, {.source = source, .connect = std::chrono::hours(24)});
+}
+
+int run_service(tidings::Service& service) {
+  const int code = service.run();
+  std::cerr << "handled " << service.stats().handled << '\n';
+  return code;
+}
+
 HttpServer serve(const Place& place, HttpServer::Handler handler) {
   HttpServer server(0, std::move(handler));
   tell_port(place, server.port());

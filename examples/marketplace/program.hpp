@@ -6,6 +6,8 @@
 #include <functional>
 #include <string>
 
+#include <tidings/tidings.hpp>
+
 #include "http.hpp"
 
 namespace market {
@@ -23,6 +25,12 @@ int run_program(const char* name, int argc, char** argv, const std::function<int
 
 /// Writes `port` to `NAME.port`, whole or not at all.
 void tell_port(const Place& place, std::uint16_t port);
+
+/// The bus of `source` on $TIDINGS_URL; waits for an engine that is down.
+[[nodiscard]] tidings::Bus open_bus(const std::string& source);
+
+/// Runs `service` until it is stopped, and says on stderr how much it handled.
+int run_service(tidings::Service& service);
 
 /// Serves on a free port of 127.0.0.1, and writes which one to `NAME.port` once it does.
 [[nodiscard]] HttpServer serve(const Place& place, HttpServer::Handler handler);

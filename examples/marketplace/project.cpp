@@ -8,6 +8,8 @@ constexpr const char* schema =
     "CREATE TABLE IF NOT EXISTS projects(id TEXT PRIMARY KEY, body TEXT NOT NULL, published INTEGER NOT NULL DEFAULT "
     "0)";
 
+constexpr std::int64_t largest_budget = 1'000'000'000'000;  // Cents.
+
 class Projects {
  public:
   Projects(market::Store& store, tidings::Bus& bus) : store_(store), outbox_(store, bus) {}
@@ -27,8 +29,11 @@ class Projects {
   market::Response create(const market::Request& request) {
     const auto project = market::from_json<market::ProjectRequest>(request.body);
     if (project.title.empty()) throw market::HttpError(400, "title: is empty");
+    if (project.budget <= 0 || project.budget > largest_budget)
+      throw market::HttpError(400, "budget: must be above zero, in cents");
+    if (!market::is_address(project.clientEmail)) throw market::HttpError(400, "clientEmail: not an address");
     const std::string id = market::fresh_id("prj_");
-    const market::Made made = outbox_.once(request.idempotency_key, id, [&] {
+    const market::Made made = outbox_.once(request, id, [&] {
       store_.query("INSERT INTO projects(id, body) VALUES(?,?)", id, request.body);
       return market::ProjectCreated{id, project.clientEmail, project.title, project.skills, project.budget};
     });
@@ -36,14 +41,14 @@ class Projects {
   }
 
   market::Response publish(const market::Request& request, const std::string& id) {
-    // A project is published once, whoever asks how often.
-    const market::Made made = outbox_.once("publish " + id, id, [&] {
+    // A project is published once, whoever asks how often and with which key.
+    const market::Request one{.method = "POST", .path = request.path, .idempotency_key = "publish", .id = request.id};
+    const market::Made made = outbox_.once(one, id, [&] {
       const auto rows = store_.query("UPDATE projects SET published = 1 WHERE id=? RETURNING body", id);
       if (rows.empty()) throw market::HttpError(404, "no project " + id);
       const auto project = market::from_json<market::ProjectRequest>(rows[0][0]);
       return market::ProjectPublished{id, project.clientEmail, project.title, project.skills, project.budget};
     });
-    (void)request;
     return {200, market::to_json(made)};
   }
 
@@ -57,7 +62,7 @@ int main(int argc, char** argv) {
   market::block_stop_signals();
   return market::run_program("project", argc, argv, [](const market::Place& place) {
     market::Store store(place.file(".db"), (std::string(schema) + ";" + market::outbox_schema).c_str());
-    auto bus = tidings::Bus::open({}, {.source = "project-service"});
+    auto bus = market::open_bus("project-service");
     Projects projects(store, bus);
     const market::HttpServer server =
         serve(place, [&](const market::Request& request) { return projects.handle(request); });

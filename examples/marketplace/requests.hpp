@@ -3,6 +3,10 @@
 
 #include <tidings/describe.hpp>
 
+#include <algorithm>
+#include <string>
+#include <string_view>
+
 #include "events.hpp"
 
 namespace market {
@@ -20,6 +24,19 @@ template <class T>
 [[nodiscard]] T from_json(const std::string& text) {
   tidings::validate_json(text);
   return tidings::read_json<T>(text);
+}
+
+/// Whether `text` can stand in a header or an address: printable ASCII.
+[[nodiscard]] inline bool is_plain(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f; });
+}
+
+/// A mail address, as far as it matters here: one @, nothing that would end a command of SMTP.
+[[nodiscard]] inline bool is_address(std::string_view text) {
+  const std::size_t at = text.find('@');
+  return at != std::string_view::npos && at > 0 && at + 1 < text.size() &&
+         text.find('@', at + 1) == std::string_view::npos && is_plain(text) &&
+         text.find_first_of(" <>,;:\"()\\") == std::string_view::npos && text.size() <= 254;
 }
 
 /// A new id of something that is not an event.

@@ -1,8 +1,10 @@
 // Search: GET /search?q=WORDS over users and projects, in SQLite's FTS5.
 //
 // A project reaches the index by a command of search's own, since two events lead to the same work. Events may come
-// twice, and a retried one after a later one: every row is written whole, a creation never replaces an update, and
-// "published" is never taken back.
+// twice, and a retried one after a later one: every row is written whole, an older revision never replaces a newer one,
+// and "published" is never taken back.
+#include <algorithm>
+
 #include "events.hpp"
 #include "program.hpp"
 #include "requests.hpp"
@@ -44,6 +46,9 @@ class Index {
   }
 
   std::vector<market::Hit> find(const std::string& words) {
+    if (std::any_of(words.begin(), words.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; })) {
+      throw market::HttpError(400, "q: holds a control character");
+    }
     std::string phrases;  // Each word quoted, so that nothing a user types is an operator.
     for (std::size_t at = 0; at < words.size();) {
       const std::size_t end = std::min(words.find(' ', at), words.size());
@@ -73,7 +78,8 @@ void handle(tidings::Service& service, Index& index) {
     index.put("user", event.data.userId, joined(event.data.name, event.data.skills), 0, event.correlationId);
   });
   service.on<market::UserUpdated>([&](const DomainEvent<market::UserUpdated>& event) {
-    index.put("user", event.data.userId, joined(event.data.name, event.data.skills), 1, event.correlationId);
+    index.put("user", event.data.userId, joined(event.data.name, event.data.skills), event.data.revision,
+              event.correlationId);
   });
   service.on<market::ProjectCreated>([](const DomainEvent<market::ProjectCreated>& event, Context& context) {
     context.send(
@@ -95,7 +101,7 @@ int main(int argc, char** argv) {
   return market::run_program("search", argc, argv, [](const market::Place& place) {
     market::Store store(place.file(".db"), schema);
     Index index(store);
-    auto bus = tidings::Bus::open({}, {.source = "search-service"});
+    auto bus = market::open_bus("search-service");
     const market::HttpServer server = serve(place, [&](const market::Request& request) {
       if (request.method != "GET" || request.path != "/search")
         throw market::HttpError(404, "no such resource; GET /search?q=WORDS");
@@ -103,6 +109,6 @@ int main(int argc, char** argv) {
     });
     tidings::Service service{bus, "search"};
     handle(service, index);
-    return service.run();
+    return market::run_service(service);
   });
 }

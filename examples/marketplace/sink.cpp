@@ -112,9 +112,13 @@ class Conversation {
       if (const auto found = value("Subject: "); !found.empty()) subject = found;
       if (const auto found = value("X-Correlation-Id: "); !found.empty()) correlation = found;
     }
-    store_.query("INSERT INTO mails(message_id, recipient, subject, correlation, at) VALUES(?,?,?,?,?)", id, recipient_,
-                 subject, correlation, market::now_ms());
-    say("250 kept");
+    try {
+      store_.query("INSERT INTO mails(message_id, recipient, subject, correlation, at) VALUES(?,?,?,?,?)", id,
+                   recipient_, subject, correlation, market::now_ms());
+      say("250 kept");
+    } catch (const std::exception&) {
+      say("451 no room to keep it");
+    }
     return true;
   }
 

@@ -38,7 +38,8 @@ std::vector<Store::Row> Store::run(sqlite3_stmt* statement) {
     Row& row = rows.emplace_back();
     for (int column = 0; column < sqlite3_column_count(statement); ++column) {
       const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
-      row.emplace_back(text == nullptr ? "" : text);
+      // By its length: a text may hold a zero byte.
+      row.emplace_back(text == nullptr ? "" : text, static_cast<std::size_t>(sqlite3_column_bytes(statement, column)));
     }
   }
   check(sqlite3_reset(statement));

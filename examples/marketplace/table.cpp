@@ -16,23 +16,24 @@ void Table::show(const std::vector<Row>& rows, bool last) {
   const auto now = std::chrono::steady_clock::now();
   if (!last && now - shown_ < (terminal_ ? 100ms : 2500ms)) return;
   shown_ = now;
-  std::vector<Row> services;
-  for (const Row& row : rows) {
-    if (services.empty() || services.back().service != row.service) services.push_back({.service = row.service});
-    services.back() += row;
-  }
   const auto line = [&](const std::string& name, const auto&... cells) {
     std::cout << (terminal_ ? "\033[K" : "") << "  " << std::left << std::setw(14) << name << std::right;
-    ((std::cout << std::setw(10) << cells), ...);
+    ((std::cout << std::setw(9) << cells), ...);
     std::cout << '\n';
   };
   if (drawn_ > 0) std::cout << "\033[" << drawn_ << 'A';
-  line("service", "in", "done", "retrying", "dead", "lag");
-  for (const Row& row : services) {
-    line(row.service, row.in, row.handled + row.ignored, row.retrying, row.dead, row.lag + row.pending);
+  line("service", "out", "in", "done", "retrying", "dead", "lag");
+  for (const Part& part : parts()) {
+    Row sum;
+    std::uint64_t out = 0;
+    for (const Row& row : rows) {
+      if (row.service == part.name) sum += row;
+      if (row.stream == part.fills) out = row.in;
+    }
+    line(part.name, out, sum.in, sum.handled + sum.ignored, sum.retrying, sum.dead, sum.lag + sum.pending);
   }
   std::cout << std::flush;
-  drawn_ = terminal_ ? services.size() + 1 : 0;
+  drawn_ = terminal_ ? parts().size() + 1 : 0;
 }
 
 void Table::say(const std::string& text) {

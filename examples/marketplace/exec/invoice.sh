@@ -9,7 +9,7 @@
 set -euo pipefail
 directory=${INVOICES:-.}
 event=$(cat)
-booking=$(jq -re .data.bookingId <<<"$event") || exit 65
-jq -r '"Invoice \(.data.paymentId)\nFor     \(.data.title)\nTo      \(.data.clientEmail)\nAmount  \(.data.amount / 100) EUR"' \
+booking=$(jq -re '.data.bookingId | select(test("^[A-Za-z0-9_-]+$"))' <<<"$event") || exit 65
+jq -r '"Invoice \(.data.paymentId)\nFor     \(.data.title)\nTo      \(.data.clientEmail)\nAmount  \(.data.amount / 100 | floor).\(.data.amount % 100 + 100 | tostring | .[1:]) EUR"' \
   <<<"$event" >"$directory/.$booking.$$"
 mv "$directory/.$booking.$$" "$directory/$booking.txt"

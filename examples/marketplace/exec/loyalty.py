@@ -26,7 +26,7 @@ def main() -> int:
         with sqlite3.connect(os.environ.get("LOYALTY", "loyalty.db"), timeout=5) as db:
             db.execute("CREATE TABLE IF NOT EXISTS counted(event TEXT PRIMARY KEY)")
             db.execute("CREATE TABLE IF NOT EXISTS points(client TEXT PRIMARY KEY, points INTEGER NOT NULL)")
-            if db.execute("INSERT OR IGNORE INTO counted VALUES(?)", (event["id"],)).rowcount:
+            if db.execute("INSERT OR IGNORE INTO counted VALUES(?)", (event["source"] + " " + event["id"],)).rowcount:
                 db.execute("INSERT INTO points VALUES(?1, ?2) ON CONFLICT(client) DO UPDATE SET points = points + ?2",
                            (client, points))
     except sqlite3.OperationalError as error:
