@@ -18,6 +18,7 @@
 #include "runtime/bus_state.hpp"
 #include "runtime/delivery.hpp"
 #include "transport/memory/memory.hpp"
+#include "transport/redis/redis.hpp"
 #include "transport/sqlite/sqlite.hpp"
 
 namespace tidings {
@@ -34,6 +35,8 @@ struct Scheme {
 constexpr Scheme schemes[] = {
     {"memory", &open_memory},
     {"sqlite", &transport::open_sqlite, true},
+    {"redis", &open_redis},
+    {"redis+unix", &open_redis},
 };
 
 /// What every transport's URL may say, and what only the bus acts on.

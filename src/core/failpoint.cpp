@@ -28,6 +28,8 @@ constexpr std::string_view failpoints[] = {
     "sqlite.before_change_commit",
     "sqlite.in_trim",
     "sqlite.in_checkpoint",
+    "redis.before_settle_commit",
+    "redis.after_settle_commit",
     "runtime.before_handler",
     "runtime.after_handler",
     "runtime.before_settle",

@@ -93,6 +93,14 @@ Route route(const detail::ServiceState& service, const Delivery& delivery,
     }
   }
   if (const Handler* handler = service.handlers.find(delivery.stream, type)) return {handler, Ending::returned};
+  if (!delivery.validated && !delivery.type.empty()) {
+    // The engine only glanced at the type. What nobody handles is settled unseen, so it has to be an event at least.
+    try {
+      validate_json(delivery.envelope, {.bytes = service.bus->largest_event()});
+    } catch (const Error&) {
+      return {nobodys, Ending::undecodable};
+    }
+  }
   const auto named = [&](std::string_view name) {
     return group_types != nullptr && std::binary_search(group_types->begin(), group_types->end(), name);
   };

@@ -1,5 +1,6 @@
 // The words that the tests are written in.
 #include "conformance.hpp"
+#include "process.hpp"
 
 #include <stdlib.h>
 
@@ -285,6 +286,12 @@ const std::string& Conformance::directory() {
     directory_ = pattern;
   }
   return directory_;
+}
+
+std::vector<std::string> Conformance::consumer(std::vector<std::string> options) {
+  const std::vector<std::string>& mortal = GetParam().mortal;
+  options.insert(options.end(), mortal.begin(), mortal.end());
+  return child_command("consume", place().url(), options);
 }
 
 BusOptions Conformance::bus_options() {

@@ -53,6 +53,8 @@ class Place {
   /// Changes one bit at a place of the engine's storage where `text` stands, while nothing has it open; false when the
   /// text cannot be found.
   virtual bool flip_bit(std::string_view /*text*/) { return false; }
+  /// Stops the engine's server at once and starts it again with what it had acknowledged; false without one.
+  virtual bool restart() { return false; }
   /// What the engine's own checker says of its storage: "ok", or what is wrong.
   virtual std::string integrity() { return "ok"; }
 };
@@ -63,6 +65,9 @@ struct Engine {
   std::function<std::unique_ptr<Place>()> fresh{};  ///< Makes a place nobody used before.
   /// The same in a given directory, for tests that bring a file system of their own; empty when there are no files.
   std::function<std::unique_ptr<Place>(const std::string& directory)> in_directory{};
+  /// What consumers that are going to die are started with beside a test's own options. An engine that cannot see a
+  /// death but by its lease asks for a short one, and for patience with that.
+  std::vector<std::string> mortal{};
 };
 
 /// Names an engine in gtest's output.
@@ -222,6 +227,8 @@ class Conformance : public ::testing::TestWithParam<Engine> {
   [[nodiscard]] LogLines& log() { return log_; }
   /// A scratch directory that goes away with the test.
   [[nodiscard]] const std::string& directory();
+  /// The command of a consumer process (see child.cpp) that may die.
+  [[nodiscard]] std::vector<std::string> consumer(std::vector<std::string> options);
   /// Options for a bus over open_real().
   [[nodiscard]] BusOptions bus_options();
   /// An Interest in the test stream.

@@ -63,8 +63,7 @@ TEST_P(Conformance, P27_Poison_Among500) {
   for (int n = 0; n < 500; ++n) items.push_back(tick(n, test_stream, n == 137 ? "poison" : ""));
   for (const Result& result : publish(*transport, items)) ASSERT_EQ(result.code, ErrorCode::ok) << result.message;
   const std::string path = directory() + "/ledger";
-  const int deaths =
-      consume_until_idle(child_command("consume", place().url(), {"ledger=" + path, "concurrency=4"}), 10);
+  const int deaths = consume_until_idle(consumer({"ledger=" + path, "concurrency=4"}), 10);
   EXPECT_LE(deaths, 3);
   EXPECT_GE(deaths, 1);
   const std::map<std::string, Handled> handled = ledger(path);
@@ -88,7 +87,7 @@ TEST_P(Conformance, P33_CrashEffectBeforeAck) {
   for (int n = 0; n < 20; ++n) items.push_back(tick(n, test_stream, n == 10 ? "effect" : ""));
   for (const Result& result : publish(*transport, items)) ASSERT_EQ(result.code, ErrorCode::ok);
   const std::string path = directory() + "/ledger";
-  EXPECT_EQ(consume_until_idle(child_command("consume", place().url(), {"ledger=" + path}), 5), 1);
+  EXPECT_EQ(consume_until_idle(consumer({"ledger=" + path}), 5), 1);
   std::map<std::string, Handled> handled = ledger(path);
   EXPECT_EQ(handled.size(), 20U);
   EXPECT_EQ(handled["evt_10"].times, 2) << "what was done but not settled is delivered again";
@@ -109,8 +108,7 @@ TEST_P(Conformance, P34_CrashDeadLetterBeforeAck_InAProcess) {
     for (std::int64_t n = first; n < first + 3; ++n) items.push_back(tick(n, test_stream, "reject"));
     for (const Result& result : publish(*transport, items)) ASSERT_EQ(result.code, ErrorCode::ok);
     const std::string path = directory() + "/ledger";
-    const int deaths = consume_until_idle(child_command("consume", place().url(), {"ledger=" + path}), 5,
-                                          {"TIDINGS_FAILPOINT=" + point});
+    const int deaths = consume_until_idle(consumer({"ledger=" + path}), 5, {"TIDINGS_FAILPOINT=" + point});
     EXPECT_EQ(deaths, 1) << point << " must be passed";
   }
   std::map<std::string, int> letters;
@@ -146,9 +144,7 @@ TEST_P(Conformance, P54_TwoProcesses) {
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
   const std::string path = directory() + "/ledger";
-  const auto reader = [&] {
-    return Child{child_command("consume", place().url(), {"ledger=" + path, "concurrency=2", "idle=1000"})};
-  };
+  const auto reader = [&] { return Child{consumer({"ledger=" + path, "concurrency=2", "idle=1000"})}; };
   std::int64_t range = 0;
   const auto writer = [&] {
     range += 1000;
@@ -186,7 +182,7 @@ TEST_P(Conformance, P54_TwoProcesses) {
     EXPECT_EQ(child->wait(), 0) << "a writer hangs or was refused";
   }
   for (auto& child : readers) EXPECT_EQ(child->wait(), 0);
-  EXPECT_EQ(consume_until_idle(child_command("consume", place().url(), {"ledger=" + path}), 0), 0);
+  EXPECT_EQ(consume_until_idle(consumer({"ledger=" + path}), 0), 0);
   std::map<std::string, Handled> handled = ledger(path);
   for (const ShelfItem& item : shelf(*transport, test_stream, "reader", {ShelfState::dead})) handled[item.id];
   EXPECT_GE(acked.size(), 800U);

@@ -160,7 +160,31 @@ TEST_P(Conformance, P15_Reconnect) {
   if (!transport->capabilities().several_processes)
     NOT_OFFERED("the engine lives in the process: there is no connection to lose");
   if (!place().file().empty()) NOT_OFFERED("the engine is a file: there is no server to restart");
-  FAIL() << "an engine with a server needs a restart hook in its Place";
+  constexpr int publishers = 20, each = 100;
+  Bus bus = Bus::over(transport, bus_options());
+  Seen seen;
+  Service service{bus, "reader", {.concurrency = 4, .lease = 2s}};
+  service.on<Tick>([&](const DomainEvent<Tick>& event) { seen.add(std::to_string(event.data.n)); });
+  Running running{service};
+  std::atomic<int> published = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int p = 0; p < publishers; ++p) {
+      threads.emplace_back([&, p] {
+        for (int n = 0; n < each; ++n) {
+          bus.publish(Tick{p * each + n, {}});
+          ++published;
+          published.notify_all();
+        }
+      });
+    }
+    for (const int share : {publishers * each / 3, publishers * each * 2 / 3}) {
+      for (int now = published; now < share; now = published) published.wait(now);
+      ASSERT_TRUE(place().restart());
+    }
+  }
+  EXPECT_TRUE(seen.wait_for(publishers * each)) << seen.distinct() << " of what was acknowledged came";
+  EXPECT_TRUE(running.stop()) << running.error();
 }
 
 TEST_P(Conformance, P16_Groups) {

@@ -37,11 +37,12 @@ TEST_P(EveryFailpoint, IsHitAndNothingIsLost) {
   EXPECT_GT(hits, 0) << failpoint << " was never hit";
 }
 
-/// All that are listed, but for the one that exists for the unit test of failpoints themselves.
+/// All that the embedded log can pass: not the one that exists for the unit test of failpoints themselves, nor those of
+/// other engines, which their conformance passes.
 std::vector<std::string_view> listed() {
   std::vector<std::string_view> names;
   for (const std::string_view name : tidings::core::failpoint_names()) {
-    if (name != "core.selftest") names.push_back(name);
+    if (name != "core.selftest" && !name.starts_with("redis.")) names.push_back(name);
   }
   return names;
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "transport/sqlite/envelope.hpp"
+#include "core/envelope_member.hpp"
 #include "transport/sqlite/format.hpp"
 #include "transport/sqlite/ledger.hpp"
 
@@ -112,12 +112,12 @@ TEST(SqliteFormat, ACutBlockIsDamagedAndReadsNothingOutside) {
 TEST(SqliteFormat, MembersAreFoundAtTheTopOnly) {
   const std::string text =
       R"({ "data" : {"id":"inner","x":["a","id","b"]}, "id" : "evt_\u0041\"", "n":1, "correlationId":"c,{}" })";
-  EXPECT_EQ(envelope_member(text, "id"), "evt_A\"");
-  EXPECT_EQ(envelope_member(text, "correlationId"), "c,{}");
-  EXPECT_EQ(envelope_member(text, "n"), "");
-  EXPECT_EQ(envelope_member(text, "missing"), "");
-  EXPECT_EQ(envelope_member(R"({"id":"unended)", "id"), "");
-  EXPECT_EQ(envelope_member("", "id"), "");
+  EXPECT_EQ(core::envelope_member(text, "id"), "evt_A\"");
+  EXPECT_EQ(core::envelope_member(text, "correlationId"), "c,{}");
+  EXPECT_EQ(core::envelope_member(text, "n"), "");
+  EXPECT_EQ(core::envelope_member(text, "missing"), "");
+  EXPECT_EQ(core::envelope_member(R"({"id":"unended)", "id"), "");
+  EXPECT_EQ(core::envelope_member("", "id"), "");
 }
 
 TEST(SqliteLedger, BitsCountAndTravel) {

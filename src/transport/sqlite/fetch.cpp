@@ -3,7 +3,7 @@
 
 #include "core/crc32c.hpp"
 #include "core/failpoint.hpp"
-#include "transport/sqlite/envelope.hpp"
+#include "core/envelope_member.hpp"
 #include "transport/sqlite/subscription.hpp"
 
 namespace tidings::transport::sqlite {
@@ -343,7 +343,7 @@ void SqliteSubscription::take_orphan(Database& db, Fetching& fetching, std::uint
           "damaged, checksum, envelope)"
           " VALUES(?,?,1,?,?,1,?,0,?,?,?,?,?,?)",
           groups_[group].id, offset, fetching.now, crashes, fetching.owner, stored->stored_at, record.type,
-          record.damaged ? std::string{} : envelope_member(record.envelope, "id"), record.damaged ? 1 : 0,
+          record.damaged ? std::string{} : core::envelope_member(record.envelope, "id"), record.damaged ? 1 : 0,
           checksum(record.envelope), std::as_bytes(std::span(record.envelope)))
         .run();
     Delivery delivery;

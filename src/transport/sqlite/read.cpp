@@ -2,7 +2,7 @@
 #include <cstring>
 #include <limits>
 
-#include "transport/sqlite/envelope.hpp"
+#include "core/envelope_member.hpp"
 #include "transport/sqlite/log.hpp"
 
 namespace tidings::transport::sqlite {
@@ -34,8 +34,8 @@ bool matches(const Block& block, std::uint32_t index, const Record& record, cons
   if (!range.type.empty() && record.type != range.type) return false;
   if (range.id.empty() && range.correlation.empty()) return true;
   if (!block.may_match(index, range.id, range.correlation) || record.damaged) return false;
-  return (range.id.empty() || envelope_member(record.envelope, "id") == range.id) &&
-         (range.correlation.empty() || envelope_member(record.envelope, "correlationId") == range.correlation);
+  return (range.id.empty() || core::envelope_member(record.envelope, "id") == range.id) &&
+         (range.correlation.empty() || core::envelope_member(record.envelope, "correlationId") == range.correlation);
 }
 
 struct Bounds {

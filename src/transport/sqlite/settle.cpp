@@ -4,7 +4,7 @@
 
 #include "core/crc32c.hpp"
 #include "core/failpoint.hpp"
-#include "transport/sqlite/envelope.hpp"
+#include "core/envelope_member.hpp"
 #include "transport/sqlite/subscription.hpp"
 
 namespace tidings::transport::sqlite {
@@ -191,7 +191,7 @@ void SqliteSubscription::put_aside(Database& db, const Change& change, std::uint
   const bool failed = item.kind != Kind::release;
   const int attempts = item.kind == Kind::again || (item.kind == Kind::dead && item.counted) ? 1 : 0;
   const auto text = std::span(record.envelope.data(), record.envelope.size());
-  const std::string id = record.damaged ? std::string{} : envelope_member(record.envelope, "id");
+  const std::string id = record.damaged ? std::string{} : core::envelope_member(record.envelope, "id");
   Query(db,
         "INSERT INTO items(grp, position, state, due, attempts, origin, reason, error, first_failed, last_failed, "
         "stored_at, type, event_id,"

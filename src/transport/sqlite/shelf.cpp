@@ -5,7 +5,7 @@
 
 #include "core/crc32c.hpp"
 #include "core/failpoint.hpp"
-#include "transport/sqlite/envelope.hpp"
+#include "core/envelope_member.hpp"
 #include "transport/sqlite/groups.hpp"
 #include "transport/sqlite/ledger.hpp"
 #include "transport/sqlite/log.hpp"
@@ -107,7 +107,7 @@ void list_claims(Store& store, Database& db, GroupKey key, GroupRef ref, const S
         const Record record = block->record(position);
         item.type = record.type;
         item.envelope = record.envelope;
-        if (!record.damaged) item.id = envelope_member(record.envelope, "id");
+        if (!record.damaged) item.id = core::envelope_member(record.envelope, "id");
       }
       if (wanted(item, query)) found.push_back(std::move(item));
     }

@@ -4,9 +4,12 @@
 #include <string>
 #include <string_view>
 
-namespace tidings::transport::sqlite {
+namespace tidings::core {
 
 /// The string at the top level under `name`, unescaped; empty when there is none or the text is not an envelope.
 [[nodiscard]] std::string envelope_member(std::string_view envelope, std::string_view name);
 
-}  // namespace tidings::transport::sqlite
+/// The same as a view into the envelope; empty also where the text would have to be unescaped.
+[[nodiscard]] std::string_view envelope_text(std::string_view envelope, std::string_view name) noexcept;
+
+}  // namespace tidings::core

@@ -1,8 +1,8 @@
-#include "transport/sqlite/envelope.hpp"
+#include "core/envelope_member.hpp"
 
 #include <tidings/event.hpp>
 
-namespace tidings::transport::sqlite {
+namespace tidings::core {
 namespace {
 
 // Returns the place behind the string whose opening quote is at `at`.
@@ -15,7 +15,10 @@ std::size_t skip_string(std::string_view text, std::size_t at) {
 
 }  // namespace
 
-std::string envelope_member(std::string_view envelope, std::string_view name) {
+namespace {
+
+// The string at the top level under `name`, with its quotes; empty when there is none.
+std::string_view find_token(std::string_view envelope, std::string_view name) noexcept {
   int depth = 0;
   bool want_key = false;
   std::string_view key;
@@ -37,16 +40,29 @@ std::string envelope_member(std::string_view envelope, std::string_view name) {
     if (want_key) {
       key = token.substr(1, token.size() - 2);
     } else if (key == name) {
-      const std::string_view value = token.substr(1, token.size() - 2);
-      if (value.find('\\') == std::string_view::npos) return std::string(value);
-      try {
-        return read_json<std::string>(token);
-      } catch (const Error&) {
-        return {};
-      }
+      return token;
     }
   }
   return {};
 }
 
-}  // namespace tidings::transport::sqlite
+}  // namespace
+
+std::string_view envelope_text(std::string_view envelope, std::string_view name) noexcept {
+  const std::string_view token = find_token(envelope, name);
+  if (token.size() < 2 || token.find('\\') != std::string_view::npos) return {};
+  return token.substr(1, token.size() - 2);
+}
+
+std::string envelope_member(std::string_view envelope, std::string_view name) {
+  const std::string_view token = find_token(envelope, name);
+  if (token.size() < 2) return {};
+  if (token.find('\\') == std::string_view::npos) return std::string(token.substr(1, token.size() - 2));
+  try {
+    return read_json<std::string>(token);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+}  // namespace tidings::core

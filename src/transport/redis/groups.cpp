@@ -1,0 +1,430 @@
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "core/envelope_member.hpp"
+#include "transport/redis/store.hpp"
+
+namespace tidings::transport::redis {
+namespace {
+
+constexpr std::size_t page = 1000;
+
+// A reply of name, value, name, value ….
+std::map<std::string, Reply, std::less<>> fields_of(const Reply& reply) {
+  std::map<std::string, Reply, std::less<>> fields;
+  std::size_t left = reply.size();
+  Reply at = reply;
+  at.enter();
+  for (; left >= 2; left -= 2) {
+    const std::string name(at.text());
+    at.skip();
+    fields.insert_or_assign(name, at.here());
+    at.skip();
+  }
+  return fields;
+}
+
+Commands command(std::initializer_list<std::string_view> words) {
+  Commands commands;
+  commands.add(words);
+  return commands;
+}
+
+// The reply of one command; nothing where the server says that there is no such key or group.
+std::optional<Received> ask(Store& store, std::initializer_list<std::string_view> words) {
+  std::vector<Received> replies = store.client().run(command(words), deadline_in(patience));
+  const Reply reply = replies[0].reply();
+  if (!reply.error()) return std::move(replies[0]);
+  if (reply.text().starts_with("NOGROUP") || reply.text().starts_with("ERR no such key")) return std::nullopt;
+  throw error_of(reply.text());
+}
+
+std::uint64_t count(Store& store, std::initializer_list<std::string_view> words) {
+  const auto answer = ask(store, words);
+  return answer ? static_cast<std::uint64_t>(std::max<std::int64_t>(answer->reply().integer(), 0)) : 0;
+}
+
+[[noreturn]] void no_group(GroupRef group) {
+  throw Error(ErrorCode::not_found, "there is no group " + std::string(group.group) + " of " +
+                                        std::string(group.stream) + "; see tidings groups");
+}
+
+void check_group(Store& store, GroupRef group) {
+  for (const std::string& name : list_groups(store, group.stream)) {
+    if (name == group.group) return;
+  }
+  no_group(group);
+}
+
+std::optional<Wall> wall_of(std::string_view milliseconds) {
+  std::int64_t value = 0;
+  for (const char c : milliseconds) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + (c - '0');
+  }
+  return milliseconds.empty() ? std::nullopt : std::optional(Wall(Millis(value)));
+}
+
+ShelfItem item_of(const Entry& entry, GroupRef group, std::string key) {
+  ShelfItem item;
+  item.key = std::move(key);
+  item.envelope = entry.envelope;
+  item.id = core::envelope_member(entry.envelope, "id");
+  item.type = core::envelope_member(entry.envelope, "type");
+  item.stream = group.stream;
+  item.group = group.group;
+  item.origin = entry.origin;
+  item.run = entry.run;
+  item.reason = entry.reason;
+  item.error = entry.error;
+  item.attempts = entry.attempts + 1;
+  item.crashes = entry.crashes;
+  item.first_failed = wall_of(entry.first);
+  item.last_failed = wall_of(entry.last);
+  item.position = position_of(entry.position);
+  return item;
+}
+
+bool wanted(const ShelfItem& item, const ShelfQuery& query) {
+  const auto any = [](const auto& list, const auto& value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
+  return (query.states.empty() || any(query.states, item.state)) &&
+         (query.ids.empty() || any(query.ids, item.key) || (!item.id.empty() && any(query.ids, item.id))) &&
+         (query.reason.empty() || (item.state == ShelfState::dead && item.reason == query.reason)) &&
+         (query.after.empty() || item.key > query.after);
+}
+
+// A key that orders as its entry does.
+std::string key_of(char shelf, EntryId id) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%c%015llu-%020llu", shelf, static_cast<unsigned long long>(id.milliseconds),
+                static_cast<unsigned long long>(id.sequence));
+  return text;
+}
+
+// Visits the entries of a stream from its beginning, until `visit` says no.
+template <class Visit>
+void each_entry(Store& store, const std::string& key, Visit visit) {
+  for (std::string from = "-";;) {
+    const auto answer = ask(store, {"XRANGE", key, from, "+", "COUNT", std::to_string(page)});
+    if (!answer) return;
+    const std::size_t size = answer->reply().size();
+    Reply at = answer->reply();
+    at.enter();
+    EntryId last;
+    for (std::size_t i = 0; i < size; ++i, at.skip()) {
+      Entry entry;
+      if (!read_entry(at.here(), entry)) continue;
+      last = entry.id;
+      if (!visit(entry)) return;
+    }
+    if (size < page) return;
+    from = "(" + last.text();
+  }
+}
+
+struct Pending {
+  EntryId id{};
+  std::string owner{};
+};
+
+std::vector<Pending> pending_of(Store& store, const std::string& key, std::string_view group) {
+  std::vector<Pending> all;
+  for (std::string from = "-";;) {
+    const auto answer = ask(store, {"XPENDING", key, group, from, "+", std::to_string(page)});
+    if (!answer) return all;
+    const Reply reply = answer->reply();
+    for (std::size_t i = 0; i < reply.size(); ++i) {
+      Pending pending;
+      const Reply row = reply[i];
+      if (parse_id(row[0].text(), pending.id)) all.push_back({pending.id, std::string(row[1].text())});
+    }
+    if (reply.size() < page) return all;
+    from = "(" + all.back().id.text();
+  }
+}
+
+std::map<std::string, std::string> scores(Store& store, const std::string& key) {
+  std::map<std::string, std::string> all;
+  const auto answer = ask(store, {"ZRANGE", key, "0", "-1", "WITHSCORES"});
+  if (!answer) return all;
+  const Reply reply = answer->reply();
+  for (std::size_t i = 0; i + 1 < reply.size(); i += 2)
+    all[std::string(reply[i].text())] = std::string(reply[i + 1].text());
+  return all;
+}
+
+std::string instance_of(const std::string& member) { return member.substr(0, member.rfind('/')); }
+
+GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std::int64_t now, EntryId last) {
+  const auto fields = fields_of(row);
+  GroupInfo info;
+  info.stream = stream;
+  info.group = fields.at("name").text();
+  const auto key = [&](std::string_view part) { return group_key(stream, part, info.group); };
+  EntryId delivered;
+  (void)parse_id(fields.at("last-delivered-id").text(), delivered);
+  info.cursor = position_of(delivered.next());
+  std::optional<std::int64_t> oldest;
+  const auto older = [&](std::uint64_t ms) {
+    if (ms > 0) oldest = std::min(oldest.value_or(INT64_MAX), static_cast<std::int64_t>(ms));
+  };
+  info.lag = 0;
+  if (delivered < last) {
+    std::uint64_t unread = 0;
+    std::string from = "(" + delivered.text();
+    for (;;) {
+      const auto answer = ask(store, {"XRANGE", stream, from, "+", "COUNT", std::to_string(page)});
+      const std::size_t size = answer ? answer->reply().size() : 0;
+      unread += size;
+      EntryId id;
+      if (size > 0 && from == "(" + delivered.text() && parse_id(answer->reply()[0][0].text(), id))
+        older(id.milliseconds);
+      if (size < page || !parse_id(answer->reply()[size - 1][0].text(), id)) break;
+      from = "(" + id.text();
+    }
+    info.lag = unread;
+  }
+  for (const Pending& each : pending_of(store, stream, info.group)) {
+    ++info.pending;
+    older(each.id.milliseconds);
+  }
+  for (const char* part : {"retry", "alone"}) {
+    each_entry(store, key(part), [&](const Entry& entry) {
+      ++info.pending;
+      older(entry.position.milliseconds);
+      return true;
+    });
+  }
+  info.retrying = scores(store, key("due")).size();
+  info.dead_letters = count(store, {"XLEN", key("dead")});
+  if (const auto state = ask(store, {"HGETALL", key("state")})) {
+    const auto values = fields_of(state->reply());
+    const auto number = [&](const char* name) {
+      const auto found = values.find(name);
+      return found == values.end() ? 0 : static_cast<std::uint64_t>(found->second.integer());
+    };
+    info.handled = number("handled");
+    info.ignored = number("ignored");
+    if (const auto owner = values.find("owner"); owner != values.end()) info.owner = owner->second.text();
+    if (const auto paused = values.find("paused"); paused != values.end()) info.paused = paused->second.text() == "1";
+  }
+  std::set<std::string> types;
+  for (const auto& [member, until] : scores(store, key("live"))) {
+    if (std::stod(until) < static_cast<double>(now)) continue;
+    ++info.consumers;
+    const auto named = ask(store, {"HGET", key("types"), member});
+    for (std::string_view rest = named ? named->reply().text() : ""; !rest.empty();) {
+      const std::size_t end = rest.find('\n');
+      types.emplace(rest.substr(0, end));
+      rest.remove_prefix(std::min(rest.size(), end + 1));
+    }
+  }
+  info.types.assign(types.begin(), types.end());
+  if (oldest) info.oldest_age = Millis(std::max<std::int64_t>(0, now - *oldest));
+  return info;
+}
+
+}  // namespace
+
+std::vector<std::string> list_streams(Store& store) {
+  std::set<std::string> names;
+  for (const char* pattern : {"events:*", "commands:*"}) {
+    for (std::string cursor = "0";;) {
+      const Received answer = store.client().call({"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "stream"},
+                                                  deadline_in(patience));
+      const Reply found = answer.reply()[1];
+      for (std::size_t i = 0; i < found.size(); ++i) names.emplace(found[i].text());
+      cursor = answer.reply()[0].text();
+      if (cursor == "0") break;
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> list_groups(Store& store, std::string_view stream) {
+  std::vector<std::string> names;
+  const auto answer = ask(store, {"XINFO", "GROUPS", stream});
+  if (!answer) return names;
+  for (std::size_t i = 0; i < answer->reply().size(); ++i)
+    names.emplace_back(fields_of(answer->reply()[i]).at("name").text());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) {
+  std::vector<StreamInfo> all;
+  const std::vector<std::string> names =
+      stream.empty() ? list_streams(store) : std::vector<std::string>{std::string(stream)};
+  const std::int64_t now = store.now_ms();
+  for (const std::string& name : names) {
+    const auto answer = ask(store, {"XINFO", "STREAM", name});
+    if (!answer) continue;
+    const auto fields = fields_of(answer->reply());
+    StreamInfo info;
+    info.name = name;
+    info.length = static_cast<std::uint64_t>(fields.at("length").integer());
+    info.bytes = count(store, {"MEMORY", "USAGE", name});
+    EntryId last, first;
+    (void)parse_id(fields.at("last-generated-id").text(), last);
+    info.end = position_of(last.next());
+    info.first = info.end;
+    if (parse_id(fields.at("first-entry")[0].text(), first)) {
+      info.first = position_of(first);
+      info.oldest = Wall(Millis(static_cast<std::int64_t>(first.milliseconds)));
+    }
+    if (EntryId newest; parse_id(fields.at("last-entry")[0].text(), newest)) {
+      info.newest = Wall(Millis(static_cast<std::int64_t>(newest.milliseconds)));
+    }
+    if (const auto groups = ask(store, {"XINFO", "GROUPS", name})) {
+      for (std::size_t i = 0; i < groups->reply().size(); ++i) {
+        info.groups.push_back(info_of(store, name, groups->reply()[i], now, last));
+      }
+    }
+    std::sort(info.groups.begin(), info.groups.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
+    all.push_back(std::move(info));
+  }
+  return all;
+}
+
+std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery& query) {
+  check_group(store, group);
+  std::vector<ShelfItem> items;
+  const std::string stream(group.stream);
+  const auto key = [&](std::string_view part) { return group_key(stream, part, group.group); };
+  const auto add = [&](ShelfItem item) {
+    if (items.size() < query.limit && wanted(item, query)) items.push_back(std::move(item));
+    return items.size() < query.limit;
+  };
+  const auto live = scores(store, key("live"));
+  // The scripts' clock, which due times and leases go by, need not be the wall's.
+  const std::int64_t behind = store.environment().clock->wall().time_since_epoch().count() - store.now_ms();
+  const auto wall_at = [&](const std::string& score) {
+    return Wall(Millis(static_cast<std::int64_t>(std::stod(score)) + behind));
+  };
+  const auto leased = [&](ShelfItem& item, const std::string& owner) {
+    item.state = ShelfState::leased;
+    item.owner = instance_of(owner);
+    if (const auto until = live.find(owner); until != live.end()) item.due = wall_at(until->second);
+  };
+  each_entry(store, key("dead"), [&](const Entry& entry) {
+    ShelfItem item = item_of(entry, group, key_of('d', entry.id));
+    item.state = ShelfState::dead;
+    item.attempts = entry.attempts;
+    return add(std::move(item));
+  });
+  const auto due = scores(store, key("due"));
+  each_entry(store, key("held"), [&](const Entry& entry) {
+    ShelfItem item = item_of(entry, group, key_of('h', entry.id));
+    item.state = ShelfState::retrying;
+    item.reason.clear();
+    if (const auto at = due.find(entry.id.text()); at != due.end()) item.due = wall_at(at->second);
+    return add(std::move(item));
+  });
+  for (const auto& [part, mark] : {std::pair{"retry", 'r'}, std::pair{"alone", 'a'}}) {
+    std::map<EntryId, std::string> owners;
+    for (const Pending& each : pending_of(store, key(part), group.group)) owners[each.id] = each.owner;
+    each_entry(store, key(part), [&](const Entry& entry) {
+      ShelfItem item = item_of(entry, group, key_of(mark, entry.id));
+      item.reason.clear();
+      if (const auto owner = owners.find(entry.id); owner != owners.end()) leased(item, owner->second);
+      return add(std::move(item));
+    });
+  }
+  for (const Pending& each : pending_of(store, stream, group.group)) {
+    if (items.size() >= query.limit) break;
+    const auto answer = ask(store, {"XRANGE", stream, each.id.text(), each.id.text()});
+    Entry entry;
+    if (!answer || !read_entry(answer->reply()[0], entry)) continue;
+    ShelfItem item = item_of(entry, group, key_of('s', entry.id));
+    leased(item, each.owner);
+    add(std::move(item));
+  }
+  std::sort(items.begin(), items.end(), [](const ShelfItem& a, const ShelfItem& b) { return a.key < b.key; });
+  return items;
+}
+
+std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, ShelfAction action,
+                       const Outgoing& replacement) {
+  ShelfQuery narrowed = query;
+  if (action != ShelfAction::hand_out) narrowed.states = {ShelfState::dead};
+  const char* const verb = action == ShelfAction::drop      ? "drop"
+                           : action == ShelfAction::replace ? "replace"
+                                                            : "hand_out";
+  const std::vector<ShelfItem> items = list_shelf(store, group, narrowed);
+  if (action == ShelfAction::replace && items.size() != 1) {
+    throw Error(ErrorCode::not_found, "one dead letter is to be replaced, and " + std::to_string(items.size()) +
+                                          " match; name it by its key");
+  }
+  std::size_t moved = 0;
+  for (const ShelfItem& item : items) {
+    if (item.state != ShelfState::dead && item.state != ShelfState::retrying) continue;
+    EntryId id;
+    const std::size_t dash = item.key.find('-');
+    id.milliseconds = std::stoull(item.key.substr(1, dash - 1));
+    id.sequence = std::stoull(item.key.substr(dash + 1));
+    const Received answer = store.client().eval(
+        Script::move, group.stream,
+        {std::string(group.group), store.now_word(), verb, item.state == ShelfState::dead ? "dead" : "held", id.text(),
+         std::string(replacement.envelope)},
+        deadline_in(patience));
+    moved += static_cast<std::size_t>(answer.reply().integer());
+  }
+  return moved;
+}
+
+void change_group(Store& store, GroupRef group, const GroupChange& change) {
+  const std::string stream(group.stream), name(group.group);
+  const auto deadline = deadline_in(patience);
+  Client& client = store.client();
+  if (change.kind == GroupChange::Kind::create) {
+    check_stream(stream);
+    const bool commands = is_command_stream(stream);
+    if (commands && name != group_of(stream, {})) {
+      throw Error(ErrorCode::invalid, stream + " is read by the group commands only; name its service as the owner");
+    }
+    if (!commands) check_service_name(name);
+    if (commands && !change.owner.empty()) check_service_name(change.owner);
+    std::vector<Received> made =
+        client.run(command({"XGROUP", "CREATE", stream, name, start_word(change.at), "MKSTREAM"}), deadline);
+    if (made[0].reply().error()) {
+      if (!made[0].reply().text().starts_with("BUSYGROUP")) throw error_of(made[0].reply().text());
+      throw Error(ErrorCode::conflict, "the group " + name + " of " + stream + " exists; seek it to move it");
+    }
+    for (const char* part : {"retry", "alone"}) {
+      (void)client.run(command({"XGROUP", "CREATE", group_key(stream, part, name), name, "0", "MKSTREAM"}), deadline);
+    }
+    if (commands && !change.owner.empty())
+      (void)client.call({"HSET", group_key(stream, "state", name), "owner", change.owner}, deadline);
+    return;
+  }
+  check_group(store, group);
+  switch (change.kind) {
+    case GroupChange::Kind::seek:
+      (void)client.call({"XGROUP", "SETID", stream, name, start_word(change.at)}, deadline);
+      break;
+    case GroupChange::Kind::pause:
+    case GroupChange::Kind::resume:
+      (void)client.call(
+          {"HSET", group_key(stream, "state", name), "paused", change.kind == GroupChange::Kind::pause ? "1" : "0"},
+          deadline);
+      break;
+    case GroupChange::Kind::remove: {
+      const Received answer = client.eval(Script::remove, stream, {name, change.force ? "1" : "0"}, deadline);
+      if (answer.reply().integer() < 0) no_group(group);
+      if (answer.reply().integer() > 0) {
+        throw Error(ErrorCode::conflict, "the group " + name + " of " + stream + " holds " +
+                                             std::to_string(answer.reply().integer()) +
+                                             " unsettled deliveries or dead letters; settle or drop them, or force it");
+      }
+      break;
+    }
+    case GroupChange::Kind::create:
+      break;
+  }
+}
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,272 @@
+#include "transport/redis/redis.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+#include "core/envelope_member.hpp"
+#include "transport/redis/subscription.hpp"
+
+namespace tidings {
+namespace transport::redis {
+namespace {
+
+constexpr std::size_t trim_at_once = 100'000;
+
+std::string setting(Store& store, std::string_view name) {
+  Commands commands;
+  commands.add({"CONFIG", "GET", name});
+  const std::vector<Received> replies = store.client().run(commands, deadline_in(patience));
+  // Some users, and some hosted servers, may not ask.
+  return replies[0].reply().size() == 2 ? std::string(replies[0].reply()[1].text()) : std::string();
+}
+
+Capabilities capabilities_of(Store& store) {
+  Capabilities capabilities;
+  capabilities.engine = "redis";
+  capabilities.levels = {Level::process};
+  if (setting(store, "appendonly") == "yes" && setting(store, "appendfsync") == "always")
+    capabilities.levels.push_back(Level::disk);
+  capabilities.exact_lag = true;
+  return capabilities;
+}
+
+class RedisTransport final : public Transport {
+ public:
+  RedisTransport(Endpoint endpoint, const Environment& environment)
+      : store_(std::move(endpoint), environment, deadline_in(Millis(5'000))), capabilities_(capabilities_of(store_)) {}
+
+  [[nodiscard]] const Capabilities& capabilities() const noexcept override { return capabilities_; }
+
+  void publish(std::span<const Outgoing> items, Level level, Millis within, std::span<Result> results) override {
+    if (std::find(capabilities_.levels.begin(), capabilities_.levels.end(), level) == capabilities_.levels.end()) {
+      throw Error(ErrorCode::not_supported, "redis: this server does not offer the level " +
+                                                std::string(to_string(level)) +
+                                                "; for disk set appendonly yes and appendfsync always");
+    }
+    Commands commands;
+    std::vector<std::size_t> sent;
+    sent.reserve(items.size());
+    const std::string id = store_.id_word();
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      results[i] = {};
+      if (!acceptable(items[i], capabilities_, results[i])) continue;
+      commands.begin(5).word("XADD").word(items[i].stream).word(id).word("event").word(items[i].envelope);
+      sent.push_back(i);
+    }
+    if (sent.empty()) return;
+    std::size_t answered = 0;
+    std::vector<Received> replies;
+    try {
+      replies = store_.client().run(commands, deadline_in(within), &answered);
+    } catch (const Error& error) {
+      for (const std::size_t i : sent) set_unclear(results[i], error.what());
+      return;
+    }
+    for (std::size_t k = 0; k < sent.size(); ++k) {
+      Result& result = results[sent[k]];
+      if (k >= answered) {
+        set_unclear(result, "redis: the connection ended before the server answered");
+        continue;
+      }
+      decide(replies[k].reply(), items[sent[k]], result, within);
+    }
+  }
+
+  void inject(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> items,
+              std::span<Result> results) override {
+    const std::vector<std::string> groups = list_groups(store_, group.stream);
+    if (std::find(groups.begin(), groups.end(), group.group) == groups.end()) {
+      throw Error(ErrorCode::not_found,
+                  "there is no group " + std::string(group.group) + " of " + std::string(group.stream));
+    }
+    Commands commands;
+    std::vector<std::size_t> sent;
+    const std::string key = group_key(group.stream, "retry", group.group);
+    const std::string number = std::to_string(run);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      Outgoing item = items[i];
+      item.stream = group.stream;
+      results[i] = {};
+      if (!acceptable(item, capabilities_, results[i])) continue;
+      commands.add({"XADD", key, "*", "event", item.envelope, "attempt", "0", "crashes", "0", "origin",
+                    origin == Origin::replay ? "replay" : "redrive", "run", number, "pos", "0-0", "first", "", "last",
+                    ""});
+      sent.push_back(i);
+    }
+    if (sent.empty()) return;
+    const std::vector<Received> replies = store_.client().run(commands, deadline_in(patience));
+    for (std::size_t k = 0; k < sent.size(); ++k) {
+      if (!replies[k].reply().error()) continue;
+      const Error error = error_of(replies[k].reply().text());
+      results[sent[k]] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+    }
+  }
+
+  std::unique_ptr<Subscription> subscribe(const Interest& interest) override {
+    return std::make_unique<RedisSubscription>(store_, capabilities_, interest);
+  }
+  Page read(const ReadRange& range, std::stop_token stop) override { return read_stream(store_, range, stop); }
+  std::vector<ShelfItem> shelf(GroupRef group, const ShelfQuery& query) override {
+    return list_shelf(store_, group, query);
+  }
+  std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action, const Outgoing& replacement) override {
+    return move_items(store_, group, query, action, replacement);
+  }
+  void change(GroupRef group, const GroupChange& change) override { change_group(store_, group, change); }
+  std::vector<StreamInfo> describe(std::string_view stream) override { return describe_streams(store_, stream); }
+
+  Millis tend(const Retention& retention, std::stop_token stop) override {
+    for (const std::string& stream : list_streams(store_)) {
+      for (const std::string& group : list_groups(store_, stream)) {
+        if (stop.stop_requested()) return Millis(1'000);
+        (void)store_.client().eval(Script::orphans, stream, {group, store_.now_word(), "1000"}, deadline_in(patience));
+      }
+      if (retention.age || retention.bytes) trim(stream, retention);
+    }
+    return Millis(1'000);
+  }
+
+  std::vector<Check> diagnose() override {
+    std::vector<Check> checks;
+    const Received info = store_.client().call({"INFO", "server"}, deadline_in(patience));
+    const std::string_view text = info.reply().text();
+    const std::size_t at = text.find("redis_version:");
+    checks.push_back(
+        {"server",
+         true,
+         at == std::string_view::npos ? "reachable" : std::string(text.substr(at, text.find('\r', at) - at)),
+         {}});
+    const std::string policy = setting(store_, "maxmemory-policy");
+    checks.push_back({"eviction", policy.empty() || policy == "noeviction", policy.empty() ? "unknown" : policy,
+                      policy.empty() || policy == "noeviction"
+                          ? ""
+                          : "set maxmemory-policy noeviction: others remove events that no group has read"});
+    const bool disk = capabilities_.levels.back() >= Level::disk;
+    checks.push_back({"persistence", true,
+                      disk ? "appendfsync always" : "a crash of the server's machine can lose what was acknowledged",
+                      disk ? "" : "appendonly yes and appendfsync always offer the level disk"});
+    return checks;
+  }
+
+ private:
+  static void set_unclear(Result& result, const std::string& why) {
+    // Whether it was stored nobody knows: a time-out is what says so, and is tried again under the same id.
+    result = {.code = ErrorCode::timeout, .retryable = true, .message = why};
+  }
+
+  void decide(const Reply& reply, const Outgoing& item, Result& result, Millis within) {
+    if (!reply.error()) {
+      EntryId id;
+      (void)parse_id(reply.text(), id);
+      result.position = position_of(id);
+      return;
+    }
+    // An injected clock that stands behind what others have added.
+    if (reply.text().starts_with("ERR The ID specified in XADD is equal or smaller")) {
+      const Received again =
+          store_.client().call({"XADD", item.stream, "*", "event", item.envelope}, deadline_in(within));
+      return decide(again.reply(), item, result, within);
+    }
+    const Error error = error_of(reply.text());
+    result = {
+        .code = error.code(), .retryable = error.retryable(), .message = std::string(item.id) + ": " + error.what()};
+  }
+
+  void trim(const std::string& stream, const Retention& retention) {
+    std::vector<std::string> arguments{"", "", ""};
+    if (retention.age)
+      arguments[1] = std::to_string(std::max<std::int64_t>(store_.now_ms() - retention.age->count(), 0)) + "-0";
+    if (retention.bytes) {
+      for (const StreamInfo& info : describe_streams(store_, stream)) {
+        if (info.bytes > *retention.bytes && info.length > 0) {
+          arguments[2] = std::to_string(
+              info.length -
+              std::min<std::uint64_t>((info.bytes - *retention.bytes) * info.length / info.bytes, trim_at_once));
+        }
+      }
+    }
+    for (const std::string& group : retention.pass_groups) arguments.push_back(group);
+    const Received answer = store_.client().eval(Script::trim, stream, arguments, deadline_in(patience));
+    const Reply reply = answer.reply();
+    for (std::size_t i = 1; i + 2 < reply.size(); i += 3) {
+      store_.environment().log(LogLevel::warning,
+                               "retention passed the group " + std::string(reply[i].text()) + " of " + stream +
+                                   ": the events " + std::string(reply[i + 1].text()) + " to " +
+                                   std::string(reply[i + 2].text()) + " are gone before it had them");
+    }
+  }
+
+  Store store_;
+  const Capabilities capabilities_;
+};
+
+}  // namespace
+
+Page read_stream(Store& store, const ReadRange& range, const std::stop_token& stop) {
+  const auto deadline = deadline_in(range.wait);
+  for (;;) {
+    Page page;
+    page.next = range.from.major == 0 && range.from.minor == 0 ? Position{0, 1} : range.from;
+    page.end = true;
+    const std::string low = range.from == Position{} ? "-" : id_of(range.from).text();
+    const std::string high = range.to ? id_of(*range.to).text() : "+";
+    std::string from = range.last ? high : low;
+    bool more = range.limit > 0;
+    while (more) {
+      const Received answer =
+          range.last
+              ? store.client().call({"XREVRANGE", range.stream, from, low, "COUNT", "500"}, deadline_in(patience))
+              : store.client().call({"XRANGE", range.stream, from, high, "COUNT", "500"}, deadline_in(patience));
+      const std::size_t size = answer.reply().size();
+      Reply at = answer.reply();
+      at.enter();
+      EntryId last{};
+      for (std::size_t i = 0; i < size && more; ++i, at.skip()) {
+        Entry entry;
+        if (!read_entry(at.here(), entry)) continue;
+        last = entry.id;
+        const Wall stored(Millis(static_cast<std::int64_t>(entry.id.milliseconds)));
+        if (!range.last) page.next = position_of(entry.id.next());
+        const std::string type = core::envelope_member(entry.envelope, "type");
+        const bool matches =
+            (!range.from_time || stored >= *range.from_time) && (!range.to_time || stored <= *range.to_time) &&
+            (range.type.empty() || range.type == type) &&
+            (range.id.empty() || core::envelope_member(entry.envelope, "id") == range.id) &&
+            (range.correlation.empty() || core::envelope_member(entry.envelope, "correlationId") == range.correlation);
+        if (!matches) continue;
+        Record& record = page.records.emplace_back();
+        auto block = std::make_shared<std::vector<char>>(entry.envelope.begin(), entry.envelope.end());
+        const std::size_t length = block->size();
+        block->insert(block->end(), type.begin(), type.end());
+        block->resize(block->size() + 64);
+        record.block = std::shared_ptr<const std::byte[]>(block, reinterpret_cast<const std::byte*>(block->data()));
+        record.envelope = {block->data(), length};
+        record.type = {block->data() + length, type.size()};
+        record.position = position_of(entry.id);
+        record.stored_at = stored;
+        more = page.records.size() < range.limit;
+        page.end = false;
+      }
+      if (size < 500) {
+        page.end = more;
+        break;
+      }
+      from = "(" + last.text();
+    }
+    if (range.last) std::reverse(page.records.begin(), page.records.end());
+    if (!page.records.empty() || stop.stop_requested() || WaitClock::now() >= deadline || range.limit == 0) return page;
+    auto connection = store.client().connect(deadline_in(Millis(1'000)));
+    Commands commands;
+    commands.add(
+        {"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", range.stream, page.next == Position{0, 1} ? "0" : "$"});
+    (void)connection->call(commands, deadline_in(Millis(2'000)));
+  }
+}
+
+}  // namespace transport::redis
+
+std::shared_ptr<transport::Transport> open_redis(const Url& url, const Environment& environment) {
+  return std::make_shared<transport::redis::RedisTransport>(transport::redis::endpoint_of(url), environment);
+}
+
+}  // namespace tidings

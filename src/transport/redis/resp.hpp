@@ -1,0 +1,124 @@
+// The protocol of Redis, RESP2: commands out, replies in. Pure; no I/O. RESP is length-prefixed throughout, so nothing
+// that is sent has to be escaped, and nothing that is received has to be searched.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tidings::transport::redis {
+
+/// Commands, one behind the other, as they go over the wire.
+class Commands {
+ public:
+  /// Begins a command of `words` words, its name among them; that many word() calls must follow.
+  Commands& begin(std::size_t words);
+  Commands& word(std::string_view text);
+  Commands& word(std::int64_t number);
+  /// A whole command.
+  Commands& add(std::initializer_list<std::string_view> words);
+
+  [[nodiscard]] std::string_view bytes() const noexcept { return bytes_; }
+  /// How many commands, and so how many replies.
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  void clear() noexcept {
+    bytes_.clear();
+    count_ = 0;
+  }
+
+ private:
+  std::string bytes_{};
+  std::size_t count_ = 0;
+};
+
+/// One value of a reply. Values of an array follow it, depth first.
+struct Value {
+  enum class Kind : std::uint8_t { text, error, integer, array, null } kind = Kind::null;
+  std::size_t offset = 0;   ///< text, error: where the bytes stand.
+  std::int64_t number = 0;  ///< integer: its value; text, error: how many bytes; array: how many elements.
+};
+
+/// Takes a reply apart as its bytes come in. The bytes stay where they are; values name them by offset, so that a
+/// buffer may move while it grows.
+class ReplyParser {
+ public:
+  enum class Status : std::uint8_t { complete, incomplete, malformed };
+
+  /// Goes on with `bytes`, which begin with the reply and hold more of it than at the last call. What stands behind a
+  /// complete reply is not touched.
+  Status parse(std::string_view bytes);
+  /// Of a complete reply: its values and its length.
+  [[nodiscard]] const std::vector<Value>& values() const noexcept { return values_; }
+  [[nodiscard]] std::size_t size() const noexcept { return at_; }
+  /// At least how many bytes are missing; 0 when that is not known.
+  [[nodiscard]] std::size_t missing() const noexcept { return missing_; }
+  /// Makes ready for the next reply.
+  void reset() noexcept;
+
+  /// What a reply may claim before anything is allocated for it.
+  static constexpr std::int64_t longest_text = std::int64_t{512} << 20, most_elements = 1 << 20;
+  static constexpr std::size_t deepest = 16;
+
+ private:
+  Status value(std::string_view bytes);
+  void finished();
+
+  std::vector<Value> values_{};
+  std::vector<std::int64_t> open_{};  // Elements that are missing of each array that is not complete.
+  std::size_t at_ = 0, missing_ = 0;
+  bool complete_ = false;
+};
+
+/// Walks the values of a complete reply.
+class Reply {
+ public:
+  Reply(std::string_view bytes, const std::vector<Value>& values) noexcept : bytes_(bytes), values_(&values) {}
+
+  [[nodiscard]] Value::Kind kind() const noexcept { return current().kind; }
+  [[nodiscard]] bool null() const noexcept { return kind() == Value::Kind::null; }
+  [[nodiscard]] bool error() const noexcept { return kind() == Value::Kind::error; }
+  /// The bytes of a text or an error; empty otherwise.
+  [[nodiscard]] std::string_view text() const noexcept;
+  /// An integer, or a text that is one; `otherwise` for anything else.
+  [[nodiscard]] std::int64_t integer(std::int64_t otherwise = 0) const noexcept;
+  /// How many elements an array has; 0 for anything else.
+  [[nodiscard]] std::size_t size() const noexcept;
+
+  /// Goes to the next value, into an array rather than past it.
+  void enter() noexcept { ++index_; }
+  /// Goes past this value and all that it holds.
+  void skip() noexcept;
+  /// A walk that begins at this value.
+  [[nodiscard]] Reply here() const noexcept { return *this; }
+  /// Element `index` of this array. Costs a walk.
+  [[nodiscard]] Reply operator[](std::size_t index) const noexcept;
+
+ private:
+  [[nodiscard]] const Value& current() const noexcept {
+    static constexpr Value nothing{};
+    return index_ < values_->size() ? (*values_)[index_] : nothing;
+  }
+  std::string_view bytes_;
+  const std::vector<Value>* values_;
+  std::size_t index_ = 0;
+};
+
+/// A stream entry's id, `MILLISECONDS-SEQUENCE`.
+struct EntryId {
+  std::uint64_t milliseconds = 0, sequence = 0;
+  auto operator<=>(const EntryId&) const = default;
+  [[nodiscard]] std::string text() const;
+  /// The id right behind this one; the greatest of all, which any publisher may choose, has none and gives itself.
+  [[nodiscard]] EntryId next() const noexcept {
+    if (sequence < UINT64_MAX) return {milliseconds, sequence + 1};
+    return milliseconds < UINT64_MAX ? EntryId{milliseconds + 1, 0} : *this;
+  }
+};
+
+/// Reads an id; false for anything else, and `id` is left as it was.
+[[nodiscard]] bool parse_id(std::string_view text, EntryId& id) noexcept;
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,311 @@
+// What runs on the server in one step, in Lua. KEYS[1] is the stream S, ARGV[1] the group G; everything else of a group
+// stands under names that share the stream's slot:
+//
+//   {S}:retry:G   stream: what is ready to be handed out again    {S}:held:G, {S}:due:G   stream and ZSET: what waits
+//   for its time {S}:alone:G   stream: what a dead instance held               {S}:dead:G   stream: dead letters
+//   {S}:state:G   hash: handled, ignored, paused, owner           {S}:live:G   ZSET: instances by the end of their
+//   lease {S}:types:G   hash: instance → types                          {S}:gaps:G   list: what retention removed
+//   before the group had it
+//
+// An entry of the private streams carries its event and what the group knows of it: attempt (failures so far), crashes,
+// origin, run, pos (its id in S), first and last (milliseconds of its failures).
+#include "transport/redis/client.hpp"
+
+namespace tidings::transport::redis {
+namespace {
+
+constexpr const char* prelude = R"lua(
+local S, G = KEYS[1], ARGV[1]
+local P = '{' .. S .. '}:'
+local R, A, W, D, X = P .. 'retry:' .. G, P .. 'alone:' .. G, P .. 'held:' .. G, P .. 'due:' .. G, P .. 'dead:' .. G
+local T, L, Y, Q = P .. 'state:' .. G, P .. 'live:' .. G, P .. 'types:' .. G, P .. 'gaps:' .. G
+local call = redis.call
+local function clock(text)
+  if text ~= '' then return tonumber(text) end
+  local t = call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function whole(number) return string.format('%.0f', number) end
+local function record(key, id)
+  local found = call('XRANGE', key, id, id)
+  if #found == 0 then return nil end
+  local fields, r = found[1][2], {attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
+  r.event = fields[2]
+  if key == S then
+    for i = 1, #fields, 2 do if fields[i] == 'event' then r.event = fields[i + 1] end end
+  else
+    for i = 1, #fields, 2 do r[fields[i]] = fields[i + 1] end
+  end
+  return r
+end
+local function put(key, r)
+  local words = {'XADD', key, '*', 'event', r.event, 'attempt', r.attempt, 'crashes', r.crashes, 'origin', r.origin, 'run', r.run,
+                 'pos', r.pos, 'first', r.first, 'last', r.last}
+  if r.reason then
+    words[#words + 1] = 'reason'
+    words[#words + 1] = r.reason
+    words[#words + 1] = 'error'
+    words[#words + 1] = r.error
+  end
+  return call(unpack(words))
+end
+local function hold(r, due) call('ZADD', D, whole(due), put(W, r)) end
+local function take(key, id)
+  if call('XACK', key, G, id) == 0 then return false end
+  if key ~= S then call('XDEL', key, id) end
+  return true
+end
+local function waiting(key)
+  local ok = redis.pcall('XPENDING', key, G)
+  if ok.err then return 0 end
+  return call('XLEN', key) - ok[1]
+end
+)lua";
+
+// ARGV: G, me, now, lease, types, owner, start. Returns OK, or the owner that stands there.
+constexpr const char* join = R"lua(
+local me, now, lease, types, owner, start = ARGV[2], clock(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
+if owner ~= '' then
+  local known = call('HGET', T, 'owner')
+  if known and known ~= owner and known ~= '' then return known end
+  call('HSET', T, 'owner', owner)
+end
+for _, key in ipairs({S, R, A}) do
+  local made = redis.pcall('XGROUP', 'CREATE', key, G, key == S and start or '0', 'MKSTREAM')
+  if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
+end
+call('SADD', P .. 'groups', G)
+call('ZADD', L, whole(now + lease), me)
+call('HSET', Y, me, types)
+return 'OK'
+)lua";
+
+// ARGV: G, me, now, limit. Moves what is due; returns {live, paused, alone, retry, next due or -1, now, types, gaps …}.
+constexpr const char* look = R"lua(
+local me, now = ARGV[2], clock(ARGV[3])
+if not call('ZSCORE', L, me) then return {0} end
+for _, id in ipairs(call('ZRANGEBYSCORE', D, '-inf', whole(now), 'LIMIT', 0, ARGV[4])) do
+  local r = record(W, id)
+  if r then put(R, r) end
+  call('XDEL', W, id)
+  call('ZREM', D, id)
+end
+local next, due = call('ZRANGE', D, 0, 0, 'WITHSCORES'), '-1'
+if #next > 0 then due = next[2] end
+local types = {}
+for _, instance in ipairs(call('ZRANGEBYSCORE', L, whole(now), '+inf')) do types[#types + 1] = call('HGET', Y, instance) or '' end
+local gaps = call('LRANGE', Q, 0, -1)
+if #gaps > 0 then call('DEL', Q) end
+local orphans = #call('ZRANGEBYSCORE', L, '-inf', '(' .. whole(now), 'LIMIT', 0, 1)
+return {1, call('HGET', T, 'paused') or '0', waiting(A), waiting(R), due, whole(now), table.concat(types), orphans, gaps}
+)lua";
+
+// ARGV: G, me, now, done ids of S: count, ids …; ignored ids of S: count, ids …; then per item: kind, source (S, R or
+// A), id, after, counted, reason, error, outputs: count, (stream, event) …. Returns 0 when `me` is no member any more,
+// else what became of each of the latter.
+constexpr const char* settle = R"lua(
+local me, now, at = ARGV[2], clock(ARGV[3]), 4
+if not call('ZSCORE', L, me) then return 0 end
+local function next_word()
+  at = at + 1
+  return ARGV[at - 1]
+end
+for _, counter in ipairs({'handled', 'ignored'}) do
+  local left, acked = tonumber(next_word()), 0
+  while left > 0 do
+    local words = {'XACK', S, G}
+    for i = 1, math.min(left, 1000) do words[#words + 1] = next_word() end
+    left = left - (#words - 3)
+    acked = acked + call(unpack(words))
+  end
+  if acked > 0 then call('HINCRBY', T, counter, acked) end
+end
+local sources, results = {S = S, R = R, A = A}, {}
+while at <= #ARGV do
+  local kind, key, id, after, counted = next_word(), sources[next_word()], next_word(), tonumber(next_word()), next_word()
+  local reason, error, outputs = next_word(), next_word(), tonumber(next_word())
+  local r = record(key, id) or {event = '', attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
+  local ours = take(key, id)
+  for i = 1, outputs do
+    local stream, event = next_word(), next_word()
+    if ours then call('XADD', stream, '*', 'event', event) end
+  end
+  if ours and kind == 'done' then call('HINCRBY', T, 'handled', 1) end
+  if ours and kind == 'ignored' then call('HINCRBY', T, 'ignored', 1) end
+  if ours and kind == 'release' then
+    if after > 0 then hold(r, now + after) else put(R, r) end
+  end
+  if ours and (kind == 'again' or kind == 'dead') then
+    if kind == 'again' or counted == '1' then r.attempt = tostring(tonumber(r.attempt) + 1) end
+    if r.first == '' then r.first = whole(now) end
+    r.last = whole(now)
+    r.error = error
+    r.reason = reason
+    if kind == 'dead' then
+      put(X, r)
+    else
+      if r.origin == 'live' then r.origin = 'retry' end
+      hold(r, now + after)
+    end
+  end
+  results[#results + 1] = ours and 1 or 0
+end
+return results
+)lua";
+
+// ARGV: G, me, now, lease. Returns 1 while `me` is a member.
+constexpr const char* renew = R"lua(
+if not call('ZSCORE', L, ARGV[2]) then return 0 end
+call('ZADD', L, whole(clock(ARGV[3]) + tonumber(ARGV[4])), ARGV[2])
+return 1
+)lua";
+
+// What `instance` holds, a page of it: to `alone` with one crash more when it died, else back as it was.
+constexpr const char* empty = R"lua(
+local function empty(instance, died, limit)
+  local moved = 0
+  for _, key in ipairs({S, R, A}) do
+    local page = redis.pcall('XPENDING', key, G, '-', '+', limit - moved, instance)
+    if page.err then page = {} end
+    for _, entry in ipairs(page) do
+      local r = record(key, entry[1])
+      if take(key, entry[1]) and r then
+        if died then r.crashes = tostring(tonumber(r.crashes) + 1) end
+        put((died or key == A) and A or R, r)
+      end
+      moved = moved + 1
+    end
+    if moved >= limit then return moved end
+  end
+  for _, key in ipairs({S, R, A}) do redis.pcall('XGROUP', 'DELCONSUMER', key, G, instance) end
+  call('ZREM', L, instance)
+  call('HDEL', Y, instance)
+  return moved
+end
+)lua";
+
+// ARGV: G, now, limit. Takes over what dead instances held; returns how much was moved.
+constexpr const char* orphans = R"lua(
+local now, limit, moved = clock(ARGV[2]), tonumber(ARGV[3]), 0
+for _, instance in ipairs(call('ZRANGEBYSCORE', L, '-inf', '(' .. whole(now))) do
+  moved = moved + empty(instance, true, limit - moved)
+  if moved >= limit then break end
+end
+return moved
+)lua";
+
+// ARGV: G, me. Gives back, uncounted, what `me` holds.
+constexpr const char* leave = R"lua(
+while empty(ARGV[2], false, 1000) >= 1000 do end
+return 1
+)lua";
+
+// ARGV: G, now, action, shelf (dead or held), id, event. Returns 1 when it was moved.
+constexpr const char* move = R"lua(
+local action, key, id = ARGV[3], ARGV[4] == 'dead' and X or W, ARGV[5]
+local r = record(key, id)
+if not r or call('XDEL', key, id) == 0 then return 0 end
+if key == W then call('ZREM', D, id) end
+if action == 'drop' then return 1 end
+if action == 'replace' then r.event = ARGV[6] end
+r.attempt, r.crashes, r.origin, r.first, r.last, r.reason = '0', '0', 'redrive', '', '', nil
+put(R, r)
+return 1
+)lua";
+
+// ARGV: G, force. Removes the group; returns how much unsettled work stood in the way.
+constexpr const char* remove = R"lua(
+local work = call('XLEN', R) + call('XLEN', A) + call('ZCARD', D) + call('XLEN', X)
+local pending = redis.pcall('XPENDING', S, G)
+if pending.err then return -1 end
+work = work + pending[1]
+if work > 0 and ARGV[2] ~= '1' then return work end
+call('XGROUP', 'DESTROY', S, G)
+call('DEL', R, A, W, D, X, T, L, Y, Q)
+call('SREM', P .. 'groups', G)
+return 0
+)lua";
+
+// ARGV: unused, oldest id to keep by age or '', most entries or '', group …: those that may be passed. Never past what
+// another group has not read or holds. Returns {removed, passed group, first, last, …}.
+constexpr const char* trim = R"lua(
+local passable = {}
+for i = 4, #ARGV do passable[ARGV[i]] = true end
+local function less(a, b)
+  local am, as = string.match(a, '(%d+)-(%d+)')
+  local bm, bs = string.match(b, '(%d+)-(%d+)')
+  if tonumber(am) ~= tonumber(bm) then return tonumber(am) < tonumber(bm) end
+  return tonumber(as) < tonumber(bs)
+end
+local floor
+local names = {}
+for _, info in ipairs(call('XINFO', 'GROUPS', S)) do
+  local group = {}
+  for i = 1, #info, 2 do group[info[i]] = info[i + 1] end
+  names[#names + 1] = group
+  if not passable[group.name] then
+    local pending = call('XPENDING', S, group.name)
+    local low = group['last-delivered-id']
+    local m, s = string.match(low, '(%d+)-(%d+)')
+    low = m .. '-' .. string.format('%.0f', tonumber(s) + 1)
+    if pending[1] > 0 and less(pending[2], low) then low = pending[2] end
+    if not floor or less(low, floor) then floor = low end
+  end
+end
+local wanted = ARGV[2]
+if ARGV[3] ~= '' then
+  local extra = call('XLEN', S) - tonumber(ARGV[3])
+  if extra > 0 then
+    local keep = call('XRANGE', S, '-', '+', 'COUNT', extra + 1)
+    local id = keep[#keep][1]
+    if wanted == '' or less(wanted, id) then wanted = id end
+  end
+end
+if wanted == '' then return {0} end
+if floor and less(floor, wanted) then wanted = floor end
+local result = {0}
+local first = call('XRANGE', S, '-', '+', 'COUNT', 1)
+if #first == 0 or not less(first[1][1], wanted) then return result end
+for _, group in ipairs(names) do
+  if less(group['last-delivered-id'], wanted) then
+    local lost = call('XRANGE', S, '(' .. group['last-delivered-id'], '(' .. wanted)
+    if #lost > 0 then
+      call('RPUSH', P .. 'gaps:' .. group.name, lost[1][1] .. ' ' .. lost[#lost][1])
+      for _, word in ipairs({group.name, lost[1][1], lost[#lost][1]}) do result[#result + 1] = word end
+    end
+    -- Right before the first that stays, so that nothing of it is passed over.
+    call('XGROUP', 'SETID', S, group.name, #lost > 0 and lost[#lost][1] or group['last-delivered-id'])
+  end
+end
+result[1] = call('XTRIM', S, 'MINID', wanted)
+return result
+)lua";
+
+}  // namespace
+
+std::string script_text(Script script) {
+  const auto with = [](auto... parts) { return (std::string(prelude) + ... + parts); };
+  switch (script) {
+    case Script::join:
+      return with(join);
+    case Script::look:
+      return with(look);
+    case Script::settle:
+      return with(settle);
+    case Script::renew:
+      return with(renew);
+    case Script::orphans:
+      return with(empty, orphans);
+    case Script::leave:
+      return with(empty, leave);
+    case Script::move:
+      return with(move);
+    case Script::remove:
+      return with(remove);
+    case Script::trim:
+      return with(trim);
+  }
+  return {};
+}
+
+}  // namespace tidings::transport::redis

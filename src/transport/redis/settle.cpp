@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <iterator>
+
+#include "core/failpoint.hpp"
+#include "transport/redis/subscription.hpp"
+
+namespace tidings::transport::redis {
+namespace {
+
+using Kind = Settlement::Kind;
+constexpr std::size_t longest_error = 4096;
+
+const char* word_of(Kind kind) {
+  switch (kind) {
+    case Kind::done:
+      return "done";
+    case Kind::ignored:
+      return "ignored";
+    case Kind::release:
+      return "release";
+    case Kind::again:
+      return "again";
+    case Kind::dead:
+      return "dead";
+  }
+  return "done";
+}
+
+void set_stale(Result& result) {
+  result = {.code = ErrorCode::stale,
+            .stale = true,
+            .message = "this delivery was settled before, or lost to another subscription"};
+}
+
+}  // namespace
+
+// What goes to one group.
+struct RedisSubscription::Part {
+  std::vector<std::string> done{}, ignored{}, words{};
+  std::vector<std::size_t> simple{}, items{};  // Of the call: those in the first two, and those in `words`.
+};
+
+void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settlement& item, std::size_t index) {
+  const bool simple =
+      held.source == 'S' && item.outputs.empty() && (item.kind == Kind::done || item.kind == Kind::ignored);
+  if (simple) {
+    (item.kind == Kind::done ? part.done : part.ignored).push_back(held.id.text());
+    part.simple.push_back(index);
+    return;
+  }
+  part.items.push_back(index);
+  const std::int64_t after = std::clamp<std::int64_t>(item.after.count(), 0, std::int64_t{1} << 50);
+  part.words.emplace_back(word_of(item.kind));
+  part.words.emplace_back(1, held.source);
+  part.words.push_back(held.id.text());
+  part.words.push_back(std::to_string(after));
+  part.words.emplace_back(item.counted ? "1" : "0");
+  part.words.emplace_back(item.reason);
+  part.words.emplace_back(item.error.substr(0, longest_error));
+  part.words.push_back(std::to_string(item.outputs.size()));
+  for (const Outgoing& output : item.outputs) {
+    part.words.emplace_back(output.stream);
+    part.words.emplace_back(output.envelope);
+  }
+}
+
+void RedisSubscription::send(Part& part, const Joined& joined, const std::string& member,
+                             std::span<const Settlement> items, std::span<Result> results) {
+  std::vector<std::string> arguments{joined.group, member, store_.now_word()};
+  for (std::vector<std::string>* ids : {&part.done, &part.ignored}) {
+    arguments.push_back(std::to_string(ids->size()));
+    std::move(ids->begin(), ids->end(), std::back_inserter(arguments));
+  }
+  std::move(part.words.begin(), part.words.end(), std::back_inserter(arguments));
+  TIDINGS_FAILPOINT("redis.before_settle_commit");
+  const Received answer = store_.client().eval(Script::settle, joined.stream, arguments, deadline_in(Millis(30'000)));
+  TIDINGS_FAILPOINT("redis.after_settle_commit");
+  const bool member_still = answer.reply().kind() != Value::Kind::integer;
+  const std::lock_guard lock(ledger_mutex_);
+  const auto conclude = [&](std::size_t i, bool ours) {
+    if (!ours) set_stale(results[i]);
+    if (member_still) ledger_.settle(items[i].token.lease);
+  };
+  for (const std::size_t i : part.simple) conclude(i, member_still);
+  for (std::size_t k = 0; k < part.items.size(); ++k) {
+    conclude(part.items[k], member_still && answer.reply()[k].integer() == 1);
+  }
+}
+
+void RedisSubscription::settle(std::span<const Settlement> items, std::span<Result> results) {
+  const std::lock_guard settling(settling_);
+  std::vector<Part> parts(joined_.size());
+  std::string member;
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    member = member_;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      const Settlement& item = items[i];
+      results[i] = {};
+      const bool accepted = std::all_of(item.outputs.begin(), item.outputs.end(), [&](const Outgoing& output) {
+        return acceptable(output, limits_, results[i]);
+      });
+      if (!accepted) continue;
+      const Ledger::Held* const held = item.token.epoch == epoch() ? ledger_.name(item.token.lease) : nullptr;
+      if (held == nullptr) {
+        set_stale(results[i]);
+      } else {
+        add(parts[held->stream], *held, item, i);
+      }
+    }
+  }
+  // What could not be sent can be named again.
+  struct Unname {
+    RedisSubscription& self;
+    std::span<const Settlement> items;
+    ~Unname() {
+      const std::lock_guard lock(self.ledger_mutex_);
+      for (const Settlement& item : items) self.ledger_.unname(item.token.lease);
+      self.settled_.notify_all();
+    }
+  } const unname{*this, items};
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    if (!parts[p].simple.empty() || !parts[p].items.empty()) send(parts[p], joined_[p], member, items, results);
+  }
+}
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,125 @@
+#include "transport/redis/socket.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include <tidings/error.hpp>
+
+namespace tidings::transport::redis {
+
+std::string Address::text() const { return path.empty() ? host + ":" + std::to_string(port) : path; }
+
+void Socket::fail(const char* doing, int error) const {
+  throw Error(ErrorCode::unavailable, true,
+              "redis at " + where_ + ": " + doing + ": " + std::strerror(error) + "; is the server up?");
+}
+
+Socket::Socket(const Address& address, WaitClock::time_point deadline) : where_(address.text()) {
+  try {
+    if (!address.path.empty()) {
+      sockaddr_un unix_address{};
+      unix_address.sun_family = AF_UNIX;
+      if (address.path.size() >= sizeof unix_address.sun_path) {
+        throw Error(ErrorCode::invalid, "redis: the path of the socket is too long: " + address.path);
+      }
+      std::memcpy(unix_address.sun_path, address.path.data(), address.path.size());
+      open(AF_UNIX, &unix_address, sizeof unix_address, deadline);
+      return;
+    }
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int code = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
+    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
+    if (code != 0) {
+      throw Error(ErrorCode::unavailable, true,
+                  "redis at " + where_ + ": " + ::gai_strerror(code) + "; check the host's name");
+    }
+    for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+      try {
+        open(each->ai_family, each->ai_addr, each->ai_addrlen, deadline);
+        const int on = 1;
+        ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        return;
+      } catch (const Error&) {
+        if (each->ai_next == nullptr) throw;
+      }
+    }
+  } catch (...) {
+    if (fd_ >= 0) ::close(fd_);
+    throw;
+  }
+}
+
+Socket::~Socket() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void Socket::open(int family, const void* address, std::size_t size, WaitClock::time_point deadline) {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd_ < 0) fail("no socket", errno);
+  if (::connect(fd_, static_cast<const sockaddr*>(address), static_cast<socklen_t>(size)) == 0) return;
+  if (errno != EINPROGRESS && errno != EAGAIN) fail("cannot connect", errno);
+  if (!wait(POLLOUT, deadline)) fail("cannot connect", ETIMEDOUT);
+  int error = 0;
+  socklen_t length = sizeof error;
+  ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != 0) fail("cannot connect", error);
+}
+
+bool Socket::wait(short events, WaitClock::time_point deadline) const {
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - WaitClock::now());
+    pollfd waiting{fd_, events, 0};
+    const int ready = ::poll(&waiting, 1, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000)));
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) fail("poll", errno);
+    if (WaitClock::now() >= deadline) return false;
+  }
+}
+
+bool Socket::readable(WaitClock::time_point deadline) { return wait(POLLIN, deadline); }
+
+void Socket::write(std::string_view bytes, WaitClock::time_point deadline) {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (!wait(POLLOUT, deadline)) {
+        throw Error(ErrorCode::timeout, true,
+                    "redis at " + where_ + " took no more bytes before the deadline; try again");
+      }
+    } else if (errno != EINTR) {
+      fail("cannot send", errno);
+    }
+  }
+}
+
+std::size_t Socket::read(std::span<std::byte> into, WaitClock::time_point deadline) {
+  for (;;) {
+    const ssize_t got = ::recv(fd_, into.data(), into.size(), 0);
+    if (got > 0) return static_cast<std::size_t>(got);
+    if (got == 0) fail("the connection ended", ECONNRESET);
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (!wait(POLLIN, deadline)) {
+        throw Error(ErrorCode::timeout, true, "redis at " + where_ + " did not answer before the deadline; try again");
+      }
+    } else if (errno != EINTR) {
+      fail("cannot receive", errno);
+    }
+  }
+}
+
+}  // namespace tidings::transport::redis

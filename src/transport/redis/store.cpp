@@ -1,0 +1,125 @@
+#include "transport/redis/store.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace tidings::transport::redis {
+namespace {
+
+template <class Number>
+Number number_of(std::string_view text) noexcept {
+  Number number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+constexpr std::string_view origins[] = {"live", "retry", "redrive", "replay"};
+
+}  // namespace
+
+std::int64_t Store::injected_ms() const noexcept {
+  // Injected wall clocks jump, and entries' ids and due times must not.
+  constexpr std::int64_t base = 1'700'000'000'000;
+  return base + std::chrono::duration_cast<Millis>(environment_.clock->steady()).count();
+}
+
+std::string Store::now_word() const { return injected() ? std::to_string(injected_ms()) : std::string(); }
+
+std::int64_t Store::now_ms() {
+  if (injected()) return injected_ms();
+  const Received time = client_.call({"TIME"}, deadline_in(patience));
+  return time.reply()[0].integer() * 1000 + time.reply()[1].integer() / 1000;
+}
+
+std::string Store::id_word() const { return injected() ? std::to_string(injected_ms()) + "-*" : "*"; }
+
+std::string group_key(std::string_view stream, std::string_view part, std::string_view group) {
+  std::string key;
+  key.reserve(stream.size() + part.size() + group.size() + 5);
+  key.append("{").append(stream).append("}:").append(part);
+  if (!group.empty()) key.append(":").append(group);
+  return key;
+}
+
+std::string start_word(const Start& start) {
+  switch (start.kind) {
+    case Start::Kind::beginning:
+      return "0";
+    case Start::Kind::end:
+      return "$";
+    case Start::Kind::time: {
+      const std::int64_t ms = start.time.time_since_epoch().count();
+      return ms <= 0 ? "0" : std::to_string(ms - 1) + "-" + std::to_string(UINT64_MAX);
+    }
+    case Start::Kind::position: {
+      EntryId id = id_of(start.position);
+      if (id.sequence > 0) return EntryId{id.milliseconds, id.sequence - 1}.text();
+      return id.milliseconds == 0 ? "0" : EntryId{id.milliseconds - 1, UINT64_MAX}.text();
+    }
+  }
+  return "0";
+}
+
+bool read_entry(const Reply& reply, Entry& entry) {
+  Reply at = reply;
+  if (at.size() != 2) return false;
+  at.enter();
+  if (!parse_id(at.text(), entry.id)) return false;
+  entry.position = entry.id;
+  at.skip();
+  std::size_t left = at.size();
+  if (left < 2) return false;
+  at.enter();
+  bool named = false;
+  for (std::size_t field = 0; left >= 2; left -= 2, ++field) {
+    const std::string_view name = at.text();
+    at.skip();
+    const std::string_view value = at.text();
+    at.skip();
+    if (name == "event" || (field == 0 && !named)) {
+      entry.envelope = value;
+      named = named || name == "event";
+    } else if (name == "attempt") {
+      entry.attempts = number_of<std::uint32_t>(value);
+    } else if (name == "crashes") {
+      entry.crashes = number_of<std::uint32_t>(value);
+    } else if (name == "origin") {
+      const auto found = std::find(std::begin(origins), std::end(origins), value);
+      if (found != std::end(origins)) entry.origin = static_cast<Origin>(found - std::begin(origins));
+    } else if (name == "run") {
+      entry.run = number_of<std::uint64_t>(value);
+    } else if (name == "pos") {
+      (void)parse_id(value, entry.position);
+    } else if (name == "reason") {
+      entry.reason = value;
+    } else if (name == "error") {
+      entry.error = value;
+    } else if (name == "first") {
+      entry.first = value;
+    } else if (name == "last") {
+      entry.last = value;
+    }
+  }
+  return true;
+}
+
+bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result) {
+  const auto refuse = [&](ErrorCode code, const std::string& why) {
+    result = {.code = code, .message = std::string(event.id) + " for " + std::string(event.stream) + ": " + why};
+    return false;
+  };
+  if (event.envelope.size() > limits.largest_event) {
+    return refuse(ErrorCode::too_large, std::to_string(event.envelope.size()) + " bytes, and at most " +
+                                            std::to_string(limits.largest_event) +
+                                            " are allowed; store large data elsewhere and send its address");
+  }
+  if (event.envelope.empty()) return refuse(ErrorCode::invalid, "the envelope is empty; encode the event first");
+  try {
+    check_stream(event.stream);
+  } catch (const Error& error) {
+    return refuse(error.code(), error.what());
+  }
+  return true;
+}
+
+}  // namespace tidings::transport::redis

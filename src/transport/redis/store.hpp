@@ -1,0 +1,78 @@
+// What the parts of an open Redis transport share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidings/environment.hpp>
+#include <tidings/inspection.hpp>
+#include <tidings/transport.hpp>
+
+#include "transport/redis/client.hpp"
+
+namespace tidings::transport::redis {
+
+class Store {
+ public:
+  Store(Endpoint endpoint, const Environment& environment, WaitClock::time_point deadline)
+      : client_(std::move(endpoint), deadline), environment_(environment) {}
+
+  [[nodiscard]] Client& client() noexcept { return client_; }
+  [[nodiscard]] const Environment& environment() const noexcept { return environment_; }
+  /// The time as scripts want it: nothing, so that the server's clock counts for all, unless a clock was injected.
+  [[nodiscard]] std::string now_word() const;
+  /// The same in milliseconds; asks the server where its clock counts.
+  [[nodiscard]] std::int64_t now_ms();
+  /// The id under which an event is added: the server's choice, or one of an injected clock.
+  [[nodiscard]] std::string id_word() const;
+
+ private:
+  [[nodiscard]] bool injected() const noexcept { return environment_.clock != &system_clock(); }
+  [[nodiscard]] std::int64_t injected_ms() const noexcept;
+
+  Client client_;
+  Environment environment_;
+};
+
+/// `{events:user}:retry:search`: the key of a group's `part`.
+[[nodiscard]] std::string group_key(std::string_view stream, std::string_view part, std::string_view group);
+
+/// The id as a position, and back.
+[[nodiscard]] inline Position position_of(EntryId id) noexcept { return {id.milliseconds, id.sequence}; }
+[[nodiscard]] inline EntryId id_of(Position position) noexcept { return {position.major, position.minor}; }
+/// The id right before the first event that `start` means, as XGROUP wants it.
+[[nodiscard]] std::string start_word(const Start& start);
+
+/// An entry of a stream: its id, its event and what a group knows of it.
+struct Entry {
+  EntryId id{};
+  std::string_view envelope{};
+  std::uint32_t attempts = 0, crashes = 0;  ///< Failures and deaths so far.
+  Origin origin = Origin::live;
+  std::uint64_t run = 0;
+  EntryId position{};
+  std::string_view reason{}, error{}, first{}, last{};
+};
+
+/// Reads `[id, [field, value …]]`; false for a deleted entry (no fields) or anything else. What has no field `event`
+/// gives its first value: the bytes that a dead letter shows.
+[[nodiscard]] bool read_entry(const Reply& reply, Entry& entry);
+
+/// Whether an event can be stored at all; its Result says why not.
+[[nodiscard]] bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result);
+
+// groups.cpp
+[[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
+[[nodiscard]] std::vector<std::string> list_streams(Store& store);
+[[nodiscard]] std::vector<std::string> list_groups(Store& store, std::string_view stream);
+[[nodiscard]] std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery& query);
+std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, ShelfAction action,
+                       const Outgoing& replacement);
+void change_group(Store& store, GroupRef group, const GroupChange& change);
+[[nodiscard]] Page read_stream(Store& store, const ReadRange& range, const std::stop_token& stop);
+/// How long calls of tools and upkeep may take.
+inline constexpr Millis patience{10'000};
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,462 @@
+#include "transport/redis/subscription.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/envelope_member.hpp"
+
+namespace tidings::transport::redis {
+namespace {
+
+constexpr Millis slice{250};
+constexpr std::size_t due_at_once = 500;
+
+std::string new_instance() {
+  static std::atomic<unsigned> number{0};
+  char host[256] = "localhost";
+  ::gethostname(host, sizeof host - 1);
+  return std::string(host) + ":" + std::to_string(::getpid()) + ":" + std::to_string(++number);
+}
+
+std::string join_lines(const std::vector<std::string>& types) {
+  std::string text;
+  for (const std::string& type : types) text.append(type).push_back('\n');
+  return text;
+}
+
+void check_interest(const Interest& interest) {
+  check_service_name(interest.service);
+  if (interest.streams.empty())
+    throw Error(ErrorCode::invalid, interest.service + " subscribes to no stream; name at least one");
+  std::vector<std::string> sorted = interest.streams;
+  std::sort(sorted.begin(), sorted.end());
+  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
+    throw Error(ErrorCode::invalid, interest.service + " names a stream twice; name each once");
+  }
+  for (const std::string& stream : sorted) check_stream(stream);
+  if (interest.events == 0 || interest.lease.count() <= 0) {
+    throw Error(ErrorCode::invalid, interest.service + ": at least one event and a lease above zero are needed");
+  }
+}
+
+}  // namespace
+
+std::uint64_t Ledger::add(const Held& held) {
+  held_.push_back(held);
+  ++events_;
+  bytes_ += held.bytes;
+  if (held.source == 'A') ++alone_;
+  return first_ + held_.size() - 1;
+}
+
+const Ledger::Held* Ledger::find(std::uint64_t serial) const noexcept {
+  if (serial < first_ || serial >= first_ + held_.size()) return nullptr;
+  const Held& held = held_[serial - first_];
+  return held.open ? &held : nullptr;
+}
+
+const Ledger::Held* Ledger::name(std::uint64_t serial) noexcept {
+  const Held* const held = find(serial);
+  if (held == nullptr || held->named) return nullptr;
+  held_[serial - first_].named = true;
+  return held;
+}
+
+void Ledger::unname(std::uint64_t serial) noexcept {
+  if (find(serial) != nullptr) held_[serial - first_].named = false;
+}
+
+void Ledger::settle(std::uint64_t serial) noexcept {
+  if (find(serial) == nullptr) return;
+  Held& held = held_[serial - first_];
+  held.open = false;
+  --events_;
+  bytes_ -= held.bytes;
+  if (held.source == 'A') --alone_;
+  for (; !held_.empty() && !held_.front().open; ++first_) held_.pop_front();
+}
+
+void Ledger::clear() noexcept {
+  first_ += held_.size();
+  held_.clear();
+  events_ = bytes_ = alone_ = 0;
+}
+
+std::vector<std::uint64_t> Ledger::open() const {
+  std::vector<std::uint64_t> serials;
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    if (held_[i].open) serials.push_back(first_ + i);
+  }
+  return serials;
+}
+
+RedisSubscription::RedisSubscription(Store& store, const Capabilities& limits, const Interest& interest)
+    : store_(store),
+      limits_(limits),
+      interest_(interest),
+      instance_(interest.instance.empty() ? new_instance() : interest.instance) {
+  check_interest(interest_);
+  for (const std::string& stream : interest_.streams) {
+    const auto index = static_cast<std::uint32_t>(joined_.size());
+    joined_.push_back({stream, std::string(group_of(stream, interest_.service))});
+    const std::string& group = joined_.back().group;
+    auto reader =
+        std::find_if(readers_.begin(), readers_.end(), [&](const Reader& each) { return each.group == group; });
+    if (reader == readers_.end()) reader = readers_.insert(readers_.end(), Reader{.group = group});
+    reader->streams.push_back(index);
+  }
+  join(deadline_in(Millis(30'000)));
+}
+
+void RedisSubscription::join(WaitClock::time_point deadline) {
+  static std::atomic<std::uint32_t> epochs{0};
+  const std::uint32_t epoch = ++epochs;
+  const std::string member = instance_ + "/" + std::to_string(epoch);
+  for (const Joined& joined : joined_) {
+    const bool command = is_command_stream(joined.stream);
+    const std::string start = joined.seen == EntryId{} ? start_word(interest_.start) : joined.seen.text();
+    const Received answer =
+        store_.client().eval(Script::join, joined.stream,
+                             {joined.group, member, store_.now_word(), std::to_string(interest_.lease.count()),
+                              join_lines(interest_.types), command ? interest_.service : "", start},
+                             deadline);
+    if (answer.reply().text() != "OK") {
+      throw Error(ErrorCode::conflict, joined.stream + " belongs to the service " + std::string(answer.reply().text()) +
+                                           ", so " + interest_.service +
+                                           " cannot take its commands; a command has one owner: remove the group "
+                                           "first to hand it over");
+    }
+  }
+  const std::lock_guard lock(ledger_mutex_);
+  member_ = member;
+  epoch_ = epoch;
+  renewed_ = WaitClock::now();
+}
+
+RedisSubscription::~RedisSubscription() {
+  try {
+    // A read that is still under way on the server would take something for a consumer that is gone.
+    for (Reader& reader : readers_) reader.connection.reset();
+    for (const Joined& joined : joined_) {
+      (void)store_.client().eval(Script::leave, joined.stream, {joined.group, member_}, deadline_in(Millis(5'000)));
+    }
+  } catch (...) {
+    // What could not be given back is found by its lease.
+  }
+}
+
+void RedisSubscription::lose_all() {
+  const std::lock_guard lock(ledger_mutex_);
+  for (const std::uint64_t serial : ledger_.open()) lost_.push_back({serial, 0, epoch()});
+  ledger_.clear();
+  ready_.clear();
+  ready_events_ = 0;
+  epoch_ = 0;
+}
+
+std::vector<AckToken> RedisSubscription::renew() {
+  std::string member;
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    if (epoch_ == 0) return std::exchange(lost_, {});
+    member = member_;
+  }
+  bool kept = true;
+  for (const Joined& joined : joined_) {
+    const Received answer =
+        store_.client().eval(Script::renew, joined.stream,
+                             {joined.group, member, store_.now_word(), std::to_string(interest_.lease.count())},
+                             deadline_in(std::max(Millis(50), interest_.lease / 12)));
+    kept = kept && answer.reply().integer() == 1;
+  }
+  const std::lock_guard lock(ledger_mutex_);
+  std::vector<AckToken> lost = std::exchange(lost_, {});
+  if (member_ != member || kept) {
+    renewed_ = WaitClock::now();
+    return lost;
+  }
+  for (const std::uint64_t serial : ledger_.open()) lost.push_back({serial, 0, epoch()});
+  ledger_.clear();
+  epoch_ = 0;
+  return lost;
+}
+
+// Asks every group what there is beside new events. False when we are no member any more.
+bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline) {
+  looks.clear();
+  std::string types;
+  bool orphans = false;
+  for (std::uint32_t i = 0; i < joined_.size(); ++i) {
+    const Received answer =
+        store_.client().eval(Script::look, joined_[i].stream,
+                             {joined_[i].group, member_, store_.now_word(), std::to_string(due_at_once)}, deadline);
+    const Reply reply = answer.reply();
+    if (reply[0].integer() == 0) return false;
+    Look& look = looks.emplace_back();
+    look.paused = reply[1].text() == "1";
+    look.alone = reply[2].integer() > 0;
+    look.retry = reply[3].integer() > 0;
+    look.next_due = reply[4].integer(-1);
+    look.now = reply[5].integer();
+    types += reply[6].text();
+    look.orphans = reply[7].integer() > 0;
+    orphans = orphans || look.orphans;
+    batch.paused = batch.paused || look.paused;
+    const Reply gaps = reply[8];
+    for (std::size_t k = 0; k < gaps.size(); ++k) {
+      const std::string_view text = gaps[k].text();
+      const std::size_t space = text.find(' ');
+      EntryId first, last;
+      if (space != std::string_view::npos && parse_id(text.substr(0, space), first) &&
+          parse_id(text.substr(space + 1), last)) {
+        batch.gaps.push_back({i, position_of(first), position_of(last)});
+      }
+    }
+    if (look.orphans) {
+      (void)store_.client().eval(Script::orphans, joined_[i].stream, {joined_[i].group, store_.now_word(), "500"},
+                                 deadline);
+      look.alone = true;
+    }
+  }
+  if (!types_ || types != types_text_) {
+    types_text_ = types;
+    std::vector<std::string> list;
+    for (std::string_view rest = types; !rest.empty();) {
+      const std::size_t end = rest.find('\n');
+      list.emplace_back(rest.substr(0, end));
+      rest.remove_prefix(std::min(rest.size(), end + 1));
+    }
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+    types_ = std::make_shared<const std::vector<std::string>>(std::move(list));
+  }
+  return true;
+}
+
+std::size_t RedisSubscription::room(std::size_t& bytes) {
+  const std::lock_guard lock(ledger_mutex_);
+  if (ledger_.alone()) return 0;
+  bytes = interest_.bytes - std::min(interest_.bytes, ledger_.bytes());
+  return interest_.events - std::min(interest_.events, ledger_.events());
+}
+
+void RedisSubscription::hand_out(Batch& batch, std::size_t events, std::size_t bytes) {
+  const std::lock_guard lock(ledger_mutex_);
+  while (!ready_.empty() && events > 0) {
+    auto& [delivery, held] = ready_.front();
+    const bool nothing_held = ledger_.events() == 0 && batch.deliveries.empty();
+    if (held.bytes > bytes && !nothing_held) break;
+    const bool larger = held.bytes > bytes;
+    bytes -= std::min(bytes, held.bytes);
+    --events;
+    delivery.token = {ledger_.add(held), 0, epoch()};
+    batch.deliveries.push_back(std::move(delivery));
+    ready_.pop_front();
+    if (larger) break;
+  }
+  ready_events_ = ready_.size();
+}
+
+Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
+  const auto deadline = deadline_in(wait);
+  for (bool first = true;; first = false) {
+    Batch batch;
+    const auto patient = deadline_in(Millis(1'000));
+    if (epoch_ == 0) join(patient);
+    std::size_t bytes = 0, events = room(bytes);
+    std::vector<Look> looks;
+    bool member = true;
+    try {
+      member = look(batch, looks, patient);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::timeout && error.retryable()) return batch;
+      throw;
+    }
+    batch.types = types_;
+    if (!member) {
+      lose_all();
+      continue;
+    }
+    const bool alone =
+        std::any_of(looks.begin(), looks.end(), [](const Look& each) { return each.alone && !each.paused; });
+    if (ready_.empty() && events > 0) {
+      bool nothing_held = false;
+      {
+        const std::lock_guard lock(ledger_mutex_);
+        nothing_held = ledger_.events() == 0;
+      }
+      try {
+        if (alone && nothing_held) {
+          read_alone(looks, patient);
+        } else if (!alone && (bytes > 0 || nothing_held)) {
+          const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
+          Millis block = std::clamp(left, Millis(0), slice);
+          for (const Look& each : looks) {
+            if (each.retry) block = Millis(0);
+            if (each.next_due > each.now) block = std::min(block, Millis(each.next_due - each.now));
+          }
+          if (batch.paused && std::all_of(looks.begin(), looks.end(), [](const Look& each) { return each.paused; })) {
+            block = Millis(0);
+          }
+          read_new(looks, std::min(events, std::max<std::size_t>(bytes / std::max<std::size_t>(average_, 1), 1)),
+                   first && wait.count() == 0 ? Millis(0) : block, stop);
+        }
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::not_found) throw;
+        join(patient);  // Somebody removed the group.
+        continue;
+      }
+    }
+    hand_out(batch, events, bytes);
+    if (!batch.deliveries.empty() || !batch.gaps.empty() || stop.stop_requested()) return batch;
+    const auto now = WaitClock::now();
+    if (now >= deadline) return batch;
+    if (events == 0 || alone || batch.paused || ready_events_ > 0) {
+      std::unique_lock lock(ledger_mutex_);
+      settled_.wait_until(lock, stop, std::min(deadline, now + slice),
+                          [&, seen = ledger_.events()] { return ledger_.events() < seen; });
+    }
+  }
+}
+
+void RedisSubscription::read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline) {
+  for (Reader& reader : readers_) {
+    for (const std::uint32_t index : reader.streams) {
+      if (!looks[index].alone || looks[index].paused) continue;
+      const Received answer =
+          store_.client().call({"XREADGROUP", "GROUP", reader.group, member_, "COUNT", "1", "STREAMS",
+                                group_key(joined_[index].stream, "alone", joined_[index].group), ">"},
+                               deadline);
+      take(reader, answer, true);
+      if (!ready_.empty()) return;
+    }
+  }
+}
+
+void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block) {
+  if (!reader.connection) reader.connection = store_.client().connect(deadline_in(Millis(1'000)));
+  // COUNT holds for each stream. What comes back has a stream of its own, which is asked only where something is known
+  // to be ready, so that new events have all of the room otherwise.
+  std::vector<std::string> keys;
+  for (const std::uint32_t index : reader.streams) {
+    if (looks[index].paused) continue;
+    if (looks[index].retry) keys.push_back(group_key(joined_[index].stream, "retry", joined_[index].group));
+    keys.push_back(joined_[index].stream);
+  }
+  if (keys.size() > events) {
+    std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(turn_++ % keys.size()), keys.end());
+    keys.resize(events);
+  }
+  Commands commands;
+  const std::size_t each = std::max<std::size_t>(events / keys.size(), 1);
+  const bool blocks = block.count() > 0;
+  commands.begin(4 + 2 + (blocks ? 2 : 0) + 1 + 2 * keys.size());
+  commands.word("XREADGROUP").word("GROUP").word(reader.group).word(member_);
+  commands.word("COUNT").word(static_cast<std::int64_t>(each));
+  if (blocks) commands.word("BLOCK").word(block.count());
+  commands.word("STREAMS");
+  for (const std::string& key : keys) commands.word(key);
+  for (std::size_t i = 0; i < keys.size(); ++i) commands.word(">");
+  reader.connection->send(commands, deadline_in(Millis(1'000)));
+}
+
+void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t events, Millis block,
+                                 const std::stop_token& stop) {
+  std::vector<Reader*> asked;
+  const auto active = [&](const Reader& reader) {
+    return std::any_of(reader.streams.begin(), reader.streams.end(), [&](auto index) { return !looks[index].paused; });
+  };
+  for (Reader& reader : readers_) {
+    if (active(reader)) asked.push_back(&reader);
+  }
+  if (asked.empty()) return;
+  const auto unblock = [&] {
+    Commands commands;
+    for (const Reader* reader : asked) commands.add({"CLIENT", "UNBLOCK", std::to_string(reader->connection->id())});
+    (void)store_.client().run(commands, deadline_in(Millis(1'000)));
+  };
+  try {
+    for (Reader* reader : asked) send_read(*reader, looks, std::max<std::size_t>(events / asked.size(), 1), block);
+    if (block.count() > 0) {
+      const std::stop_callback woken(stop, [&] {
+        try {
+          unblock();
+        } catch (const Error&) {
+          // The block ends by itself.
+        }
+      });
+      if (asked.size() == 1) {
+        (void)asked[0]->connection->readable(deadline_in(block + Millis(1'000)));
+      } else {
+        // Whichever has something first; the others are told to give up waiting.
+        const auto until = deadline_in(block + Millis(1'000));
+        while (WaitClock::now() < until && std::none_of(asked.begin(), asked.end(), [](Reader* reader) {
+                 return reader->connection->readable(WaitClock::now() + Millis(1));
+               })) {
+        }
+        unblock();
+      }
+    }
+    for (Reader* reader : asked) {
+      const Received received = reader->connection->receive(deadline_in(block + Millis(5'000)));
+      if (received.reply().error()) throw error_of(received.reply().text());
+      take(*reader, received, false);
+    }
+  } catch (...) {
+    for (Reader* reader : asked) reader->connection.reset();
+    throw;
+  }
+}
+
+// Takes in the reply of XREADGROUP: [[key, [[id, fields] …]] …].
+void RedisSubscription::take(Reader& reader, const Received& received, bool alone) {
+  Reply keys = received.reply();
+  std::size_t count = keys.size();
+  if (count == 0) return;
+  keys.enter();
+  std::size_t bytes = 0, events = 0;
+  for (; count > 0; --count) {
+    Reply pair = keys.here();
+    keys.skip();
+    pair.enter();
+    const std::string_view key = pair.text();
+    const auto index = *std::find_if(reader.streams.begin(), reader.streams.end(), [&](std::uint32_t each) {
+      const std::string& stream = joined_[each].stream;
+      return key == stream || (key.starts_with('{') && key.substr(1).starts_with(stream + "}"));
+    });
+    Joined& joined = joined_[index];
+    const char source = alone ? 'A' : key == joined.stream ? 'S' : 'R';
+    pair.skip();
+    std::size_t entries = pair.size();
+    pair.enter();
+    for (; entries > 0; --entries) {
+      Entry entry;
+      const bool sound = read_entry(pair.here(), entry);
+      pair.skip();
+      if (!sound) continue;
+      Delivery delivery;
+      delivery.block = received.block;
+      delivery.envelope = entry.envelope;
+      delivery.position = position_of(entry.position);
+      delivery.stored_at = Wall(Millis(static_cast<std::int64_t>(entry.position.milliseconds)));
+      delivery.stream = index;
+      delivery.attempt = entry.attempts + 1;
+      delivery.crashes = entry.crashes;
+      delivery.origin = entry.origin;
+      delivery.run = entry.run;
+      delivery.type = core::envelope_text(entry.envelope, "type");
+      delivery.alone = source == 'A';
+      if (source == 'S') joined.seen = entry.id;
+      bytes += entry.envelope.size();
+      ++events;
+      ready_.emplace_back(std::move(delivery), Ledger::Held{index, source, entry.id, entry.envelope.size(), true});
+    }
+  }
+  if (events > 0) average_ = (average_ + bytes / events) / 2 + 1;
+  const std::lock_guard lock(ledger_mutex_);
+  ready_events_ = ready_.size();
+}
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,111 @@
+// One subscription: joining, fetching and renewing (subscription.cpp), settling (settle.cpp).
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "transport/redis/store.hpp"
+
+namespace tidings::transport::redis {
+
+/// What is handed out and not settled, by the token's lease. Serials grow without holes, so that they are an index.
+class Ledger {
+ public:
+  struct Held {
+    std::uint32_t stream = 0;
+    char source = 'S';  ///< Which of the group's streams it is an entry of: S, R (retry) or A (alone).
+    EntryId id{};
+    std::size_t bytes = 0;
+    bool open = true;
+    bool named = false;  ///< A settlement of it is under way.
+  };
+  std::uint64_t add(const Held& held);
+  /// Null when it is settled, or never was.
+  [[nodiscard]] const Held* find(std::uint64_t serial) const noexcept;
+  /// The same for a settlement that begins: null also while another one is under way.
+  [[nodiscard]] const Held* name(std::uint64_t serial) noexcept;
+  void unname(std::uint64_t serial) noexcept;
+  void settle(std::uint64_t serial) noexcept;
+  void clear() noexcept;
+  [[nodiscard]] std::vector<std::uint64_t> open() const;
+  [[nodiscard]] std::size_t events() const noexcept { return events_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] bool alone() const noexcept { return alone_ > 0; }
+
+ private:
+  std::deque<Held> held_{};
+  std::uint64_t first_ = 1;  // The serial of held_.front().
+  std::size_t events_ = 0, bytes_ = 0, alone_ = 0;
+};
+
+class RedisSubscription final : public Subscription {
+ public:
+  RedisSubscription(Store& store, const Capabilities& limits, const Interest& interest);
+  ~RedisSubscription() override;
+  Batch fetch(Millis wait, std::stop_token stop) override;
+  void settle(std::span<const Settlement> items, std::span<Result> results) override;
+  std::vector<AckToken> renew() override;
+
+ private:
+  struct Joined {
+    std::string stream{}, group{};
+    EntryId seen{};  // The last id of S that came: where the group is made again if somebody removes it.
+  };
+  // What one group's look found.
+  struct Look {
+    bool live = true, paused = false, alone = false, retry = false, orphans = false;
+    std::int64_t next_due = -1, now = 0;
+  };
+  // The groups of one name, which one XREADGROUP can read.
+  struct Reader {
+    std::string group{};
+    std::vector<std::uint32_t> streams{};  // Indexes into joined_.
+    std::unique_ptr<Connection> connection{};
+  };
+
+  struct Part;
+  static void add(Part& part, const Ledger::Held& held, const Settlement& item, std::size_t index);
+  void send(Part& part, const Joined& joined, const std::string& member, std::span<const Settlement> items,
+            std::span<Result> results);
+
+  void join(WaitClock::time_point deadline);
+  void lose_all();
+  [[nodiscard]] bool look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline);
+  [[nodiscard]] std::size_t room(std::size_t& bytes);
+  void hand_out(Batch& batch, std::size_t events, std::size_t bytes);
+  void read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline);
+  void read_new(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
+  void send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
+  void take(Reader& reader, const Received& received, bool alone);
+  [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(); }
+
+  Store& store_;
+  const Capabilities& limits_;
+  const Interest interest_;
+  std::string instance_{};
+  std::vector<Joined> joined_{};
+  std::vector<Reader> readers_{};
+  std::deque<std::pair<Delivery, Ledger::Held>> ready_{};  // Read and not handed out; fetch's own.
+  std::shared_ptr<const std::vector<std::string>> types_{};
+  std::string types_text_{};
+  std::size_t turn_ = 0;       // Which stream comes first where there is not room for all.
+  std::size_t average_ = 512;  // Bytes of an event, as seen lately.
+
+  std::mutex settling_{};      // Outer: one settlement at a time.
+  std::mutex ledger_mutex_{};  // Inner: never held across I/O.
+  std::condition_variable_any settled_{};
+  Ledger ledger_{};
+  std::size_t ready_events_ = 0;  // Of ready_, for others to see.
+  std::string member_{};          // Our consumer's name; a new one with each joining.
+  std::atomic<std::uint32_t> epoch_{0};
+  std::vector<AckToken> lost_{};
+  WaitClock::time_point renewed_{};
+};
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,96 @@
+// A real redis-server for a test: on a free port of the loopback, in a folder of its own, gone with its scope.
+//
+//   RedisServer server({.aof = Aof::always});
+//   auto bus = Bus::open(server.url(), {.source = "test"});
+//   server.kill();
+//   server.restart();
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace tidings::support {
+
+/// When the server syncs its append-only file; `off` keeps nothing on disk.
+enum class Aof { off, everysec, always };
+
+/// How a server is started.
+struct RedisOptions {
+  Aof aof = Aof::off;
+  std::string password{};
+  /// Listens here too; a name alone stands in the server's folder.
+  std::string unix_socket{};
+  /// Stand last on the command line, and so win over everything else. Ports and the log level must stay as they are.
+  std::vector<std::string> arguments{};
+};
+
+/// A server, ready when its constructor or restart() returns. What goes wrong is a std::runtime_error with the server's
+/// own words. port(), url() and socket_path() may be called on any thread, all else on one at a time.
+class RedisServer {
+ public:
+  explicit RedisServer(RedisOptions options = {});
+  /// Kills it and removes its folder.
+  ~RedisServer();
+  RedisServer(const RedisServer&) = delete;
+  RedisServer& operator=(const RedisServer&) = delete;
+
+  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+  /// `redis://127.0.0.1:PORT`, without the password.
+  [[nodiscard]] std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+  /// The path of the UNIX socket; empty without one.
+  [[nodiscard]] const std::string& socket_path() const noexcept { return socket_; }
+  [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+  /// -1 while it does not run.
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+  /// Ends it at once (SIGKILL), as a crash does.
+  void kill();
+  /// Ends it as an administrator does (SIGTERM).
+  void stop();
+  /// Starts it again on the same port and in the same folder; stops it before when it runs.
+  void restart();
+  /// Lets it hang (SIGSTOP): connections stay open, the kernel accepts new ones, nobody answers. Returns when it
+  /// stands.
+  void suspend();
+  /// Lets it go on (SIGCONT).
+  void resume();
+
+  /// Runs `redis-cli` on it with these words, and returns what it says, without the white space at the ends. An error
+  /// of the server is part of that; a server that cannot be reached is thrown.
+  template <class... Words>
+  std::string cli(const Words&... words) {
+    return run_cli({text_of(words)...});
+  }
+
+  /// What it has logged since its last start.
+  [[nodiscard]] const std::string& log();
+
+ private:
+  template <class Word>
+  static std::string text_of(const Word& word) {
+    if constexpr (std::is_arithmetic_v<Word>) {
+      return std::to_string(word);
+    } else {
+      return std::string(word);
+    }
+  }
+  [[nodiscard]] std::vector<std::string> command() const;
+  [[nodiscard]] bool start();
+  bool read_log(int milliseconds);
+  void greet();
+  void await_end();
+  void close_log() noexcept;
+  std::string run_cli(const std::vector<std::string>& words);
+
+  RedisOptions options_;
+  std::string directory_{}, socket_{}, log_{};
+  std::uint16_t port_ = 0;
+  pid_t pid_ = -1;
+  int out_ = -1;
+};
+
+}  // namespace tidings::support
