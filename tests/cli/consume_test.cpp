@@ -1,6 +1,8 @@
 // consume without --exec: what is printed is settled, and nothing else is.
 #include <set>
 
+#include <sys/stat.h>
+
 #include "program.hpp"
 
 namespace tidings::cli_test {
@@ -118,17 +120,31 @@ TEST_F(Consume, AReaderThatGoesWhileNothingComesEndsIt) {
   EXPECT_EQ(running->wait().code, 0);
 }
 
-TEST_F(Consume, AFullOutputIsAFailedAttemptNotASettledEvent) {
-  publish_many(2);
-  Running shell({"/bin/sh", "-c",
-                 std::string("'") + TIDINGS_PROGRAM +
-                     "' consume events:user --group g --max-attempts 1 --until-idle 10ms > /dev/full"},
-                setting_);
-  const Outcome outcome = shell.wait();
+TEST_F(Consume, WhatCannotBeWrittenIsGivenBackAndIsNoFailureOfTheEvent) {
+  for (const char* id : {"a", "b", "c"}) publish("user.created", "{}", {"--id", id});
+  const Outcome full = [&] {
+    Running running(
+        {"/bin/sh", "-c",
+         "exec " + std::string(TIDINGS_PROGRAM) + " consume events:user --group g --until-idle 1s >/dev/full"},
+        setting_);
+    return running.wait();
+  }();
+  EXPECT_EQ(full.code, 1);
+  EXPECT_NE(full.err.find("stdout cannot be written"), std::string::npos) << full.err;
+  const std::string row = elements(expect_ok({"groups", "--json"})).at(0);
+  EXPECT_EQ(value(row, "dead_letters") + value(row, "retrying") + value(row, "handled"), "000");
+  EXPECT_EQ(lines(expect_ok({"consume", "events:user", "--group", "g", "--max", "3"})).size(), 3U);
+}
+
+TEST_F(Consume, WaitsForADirectoryThatIsNotThereYet) {
+  const std::string url = "sqlite:" + directory_ + "/later/events.db";
+  const auto running = start({"consume", "events:user", "--group", "g", "--max", "1", "-u", url});
+  running->await_error("does not exist");
+  ASSERT_EQ(::mkdir((directory_ + "/later").c_str(), 0755), 0);
+  await([&] { return tidings({"publish", "user.created", "--id", "a", "-u", url}).code == 0; }, "the log opens");
+  const Outcome outcome = running->wait();
   EXPECT_EQ(outcome.code, 0);
-  EXPECT_NE(outcome.err.find("stdout cannot be written"), std::string::npos) << outcome.err;
-  EXPECT_EQ(group_value("dead_letters"), "2");
-  EXPECT_EQ(group_value("handled"), "0");
+  EXPECT_EQ(value(outcome.out, "id"), "a");
 }
 
 }  // namespace tidings::cli_test

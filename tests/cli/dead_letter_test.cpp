@@ -164,4 +164,15 @@ TEST_F(DeadLetters, AServicesCommandsAreFoundByItsName) {
   EXPECT_EQ(value(rows[0], "group"), "commands");
 }
 
+TEST_F(DeadLetters, LookingTakesTheOptionsOfChanging) {
+  for (const char* id : {"a", "b"}) expect_ok({"publish", "user.created", "--id", id});
+  expect_ok({"consume", "events:user", "--group", "g", "--max", "2", "--exec", "exit 65"});
+  for (const char* verb : {"ls", "export"}) {
+    EXPECT_EQ(expect_ok({"dlq", verb, "--group", "g", "--all", "--yes", "--dry-run"}),
+              expect_ok({"dlq", verb, "--group", "g"}));
+  }
+  EXPECT_EQ(elements(expect_ok({"dlq", "show", "--group", "g", "--reason", "rejected", "--json"})).size(), 2U);
+  EXPECT_EQ(list().size(), 2U);
+}
+
 }  // namespace tidings::cli_test

@@ -90,4 +90,28 @@ TEST_F(Lookups, ReplayHandsThePastToOneGroupOnly) {
   EXPECT_EQ(value(again[3], "id"), "d");
 }
 
+TEST_F(Lookups, TraceIsInTheOrderOfCausesAlsoAsJson) {
+  const std::string time = R"("timestamp":"2024-01-25T10:30:00Z","correlationId":"c","data":{})";
+  const std::string batch = R"({"id":"t1","type":"z.one",)" + time + "}\n" + R"({"id":"t2","type":"a.two",)" + time +
+                            R"(,"metadata":{"causationId":"t1"}})" + "\n" + R"({"id":"t3","type":"b.three",)" + time +
+                            R"(,"metadata":{"causationId":"t2"}})" + "\n";
+  expect_ok({"publish", "--jsonl", "-"}, batch);
+  std::string order;
+  for (const std::string& step : elements(value(expect_ok({"trace", "c", "--json"}), "events"))) {
+    order += value(value(step, "event"), "id") + " ";
+  }
+  EXPECT_EQ(order, "t1 t2 t3 ");
+}
+
+TEST_F(Lookups, ATimeMayBeADayOrDoWithoutSecondsAndZone) {
+  publish("user.created", "{}", {"--id", "a"});
+  for (const char* time : {"2024-01-25", "2024-01-25T10:30", "2024-01-25T10:30Z", "2024-01-25T10:30+02:00",
+                           "2024-01-25T10:30:00", "2024-01-25T10:30:00.5Z"}) {
+    EXPECT_EQ(lines(expect_ok({"tail", "events:user", "--from", time})).size(), 1U) << time;
+  }
+  for (const char* time : {"2024-13-25", "2024-01-25T", "2024-01-25T1", "2024-01-25T10:30X"}) {
+    EXPECT_EQ(tidings({"tail", "events:user", "--from", time}).code, 1) << time;
+  }
+}
+
 }  // namespace tidings::cli_test

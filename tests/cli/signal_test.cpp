@@ -85,4 +85,12 @@ TEST_F(Signals, FollowingAndWatchingEndOnInterrupt) {
   EXPECT_EQ(lag->wait().code, 130);
 }
 
+TEST_F(Signals, AnInterruptEndsEveryCommandWith130) {
+  const auto running = start({"publish", "--jsonl", "-"});
+  running->write("{\"type\":\"user.created\",\"data\":{}}\n");
+  EXPECT_TRUE(running->line().starts_with("evt_"));
+  running->signal(SIGINT);
+  EXPECT_EQ(running->wait().code, 130);
+}
+
 }  // namespace tidings::cli_test

@@ -76,7 +76,7 @@ const std::vector<Words>& wrong_command_lines() {
       {"dlq", "retry", "--group", "g"},
       {"dlq", "drop", "--group", "g"},
       {"dlq", "drop", "--group", "g", "--all", "--reason", "rejected"},
-      {"dlq", "show", "--group", "g"},
+      {"dlq", "edit", "--group", "g"},
       {"dlq", "ls", "--group", "g", "--reason", "exhausted"},
       {"publish", "user.created", "--data", "@/tmp"},
       {"publish", "--jsonl", "/tmp"},

@@ -277,13 +277,16 @@ void Program::add_dlq() {
         ->allow_extra_args(false)
         ->option_text("ID");
     add_choice(app, "--reason", dlq_.reason, reasons, "Only this reason, such as attempts_exhausted")->option_text("R");
-    if (which == DlqArguments::Verb::retry || which == DlqArguments::Verb::drop) {
-      app->add_flag("--all", dlq_.all, "All dead letters of the group");
-      app->add_flag("-y,--yes", dlq_.yes, "Does not ask; needed without a terminal when no --id says which");
+    const bool changes = which == DlqArguments::Verb::retry || which == DlqArguments::Verb::drop;
+    const bool looks = !changes && which != DlqArguments::Verb::edit;
+    if (which != DlqArguments::Verb::edit) {
+      app->add_flag("--all", dlq_.all, looks ? "All of them, as without it" : "All dead letters of the group");
+      app->add_flag("-y,--yes", dlq_.yes,
+                    looks ? "Accepted for scripts; nothing is changed here"
+                          : "Does not ask; needed without a terminal when no --id says which");
     }
-    if (which != DlqArguments::Verb::ls && which != DlqArguments::Verb::show && which != DlqArguments::Verb::dump) {
-      app->add_flag("--dry-run", dlq_.dry_run, "Only says what would be done");
-    }
+    app->add_flag("--dry-run", dlq_.dry_run,
+                  looks ? "Accepted for scripts; nothing is changed here" : "Only says what would be done");
     if (which == DlqArguments::Verb::edit) {
       app->add_option("--data", dlq_.data, "The corrected data: JSON, @FILE, or - for stdin")->option_text("JSON");
       app->add_flag("-y,--yes", dlq_.yes, "Accepted for scripts; one dead letter is never asked about");

@@ -82,8 +82,24 @@ Millis duration_value(std::string_view option, std::string_view text) {
   return *duration;
 }
 
+namespace {
+
+// ISO 8601 as people type it: a day alone, or without seconds or a zone; UTC is meant.
+std::optional<Wall> short_time(std::string_view text) {
+  std::string whole(text);
+  if (whole.size() == 10) return parse_time(whole + "T00:00:00Z");
+  if (whole.size() < 16 || whole[10] != 'T') return std::nullopt;
+  const std::size_t zone = whole.find_first_of("Z+-", 11);
+  std::string clock = whole.substr(11, zone == std::string::npos ? zone : zone - 11);
+  if (clock.size() == 5) clock += ":00";
+  return parse_time(whole.substr(0, 11) + clock + (zone == std::string::npos ? "Z" : whole.substr(zone)));
+}
+
+}  // namespace
+
 std::optional<Wall> time_value(std::string_view text) {
   if (const auto time = parse_time(text)) return time;
+  if (const auto time = short_time(text)) return time;
   if (const auto ago = parse_duration(text)) return system_clock().wall() - *ago;
   return std::nullopt;
 }

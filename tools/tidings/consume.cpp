@@ -164,6 +164,10 @@ int run_consume(const Common& common, const ConsumeArguments& given) {
   });
   service.on_failure(report);
   service.run(interrupt.token());
+  if (!printer.failure().empty()) {
+    complain(printer.failure() + "; what was not written is given back");
+    return exit_failed;
+  }
   return interrupt.exit_code();
 }
 

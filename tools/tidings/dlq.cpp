@@ -176,7 +176,7 @@ void check_selection(const DlqArguments& arguments) {
   if (changes && arguments.all && (!arguments.ids.empty() || !arguments.reason.empty())) {
     throw UsageError("--all beside --id or --reason says two things; leave one of them out");
   }
-  if ((arguments.verb == Verb::show || arguments.verb == Verb::edit) && arguments.ids.empty()) {
+  if (arguments.verb == Verb::edit && arguments.ids.empty()) {
     throw UsageError("which dead letter? Say --id; `tidings dlq ls` lists them");
   }
   if (arguments.verb == Verb::edit && arguments.data.empty()) throw UsageError("--data is needed: the corrected data");

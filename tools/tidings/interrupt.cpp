@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
 #include <stdexcept>
 
@@ -23,7 +24,7 @@ std::atomic<int> wake_end{-1};
 extern "C" void on_signal(int number) {
   const int saved = errno;
   int none = 0;
-  if (!first_signal.compare_exchange_strong(none, number)) ::_exit(128 + number);
+  if (!first_signal.compare_exchange_strong(none, number)) ::_exit(none == SIGINT ? exit_interrupted : 128 + number);
   const char byte = 0;
   [[maybe_unused]] const ssize_t written = ::write(wake_end.load(), &byte, 1);
   errno = saved;

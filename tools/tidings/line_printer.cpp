@@ -97,7 +97,9 @@ bool LinePrinter::write(std::string_view text, const std::stop_token& stop) {
       close();
       return false;
     }
-    throw std::runtime_error(std::string("stdout cannot be written: ") + std::strerror(error));
+    failure_ = std::string("stdout cannot be written: ") + std::strerror(error);
+    close();
+    return false;
   }
   return true;
 }

@@ -16,15 +16,17 @@ namespace tidings::cli {
 /// pipe is empty again, and not when the reader goes away with the line still in it.
 class LinePrinter {
  public:
-  /// `on_closed` is called once, from another thread, when the reader has gone.
+  /// `on_closed` is called once, from any thread, when nothing more can be printed.
   explicit LinePrinter(std::function<void()> on_closed);
   ~LinePrinter();
   LinePrinter(const LinePrinter&) = delete;
   LinePrinter& operator=(const LinePrinter&) = delete;
 
-  /// Prints `line` and a line break. False when the reader has gone, or `stop` fired first. Throws std::runtime_error
-  /// when stdout cannot be written for another reason, such as a full disk.
+  /// Prints `line` and a line break. False when the reader has gone, stdout cannot be written for another reason (a
+  /// full disk), or `stop` fired first.
   [[nodiscard]] bool print(std::string_view line, const std::stop_token& stop);
+  /// That other reason; empty without one. After the last print().
+  [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
 
  private:
   void watch();
@@ -36,6 +38,7 @@ class LinePrinter {
   std::once_flag closed_once_{};
   std::atomic<bool> closed_{false};
   bool pipe_ = false;
+  std::string failure_{};
   int wake_ = -1;
   std::mutex mutex_{};
   std::thread watcher_{};

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <csignal>
 #include <exception>
 #include <tidings/error.hpp>
@@ -27,6 +29,8 @@ int exit_code(tidings::ErrorCode code) {
 int main(int argc, char** argv) {
   // A closed pipe is an error of the write that meets it, so that what was not written is not settled.
   std::signal(SIGPIPE, SIG_IGN);
+  // Commands that have something to finish or to give back take this signal themselves.
+  std::signal(SIGINT, [](int) { ::_exit(exit_interrupted); });
   try {
     const int code = run_program(argc, argv);
     standard_output().flush();

@@ -1,5 +1,6 @@
 // tidings trace: everything that belongs to one request, across services.
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 #include <tidings/event.hpp>
@@ -46,10 +47,10 @@ std::vector<Step> steps_of(transport::Transport& transport, const std::string& c
   return steps;
 }
 
-/// Prints a step, and below it, indented, what followed from it.
-class SequencePrinter {
+/// The steps as a sequence: each one, and behind it what followed from it.
+class Sequence {
  public:
-  explicit SequencePrinter(const std::vector<Step>& steps) : steps_(steps) {
+  explicit Sequence(const std::vector<Step>& steps) : steps_(steps) {
     std::set<std::string> ids;
     for (const Step& step : steps) ids.insert(step.event.id);
     for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -58,33 +59,40 @@ class SequencePrinter {
     }
   }
 
-  void print() {
-    print_followers({}, 0);
+  /// Calls `visit` with each step and how many stand above it.
+  template <class Visit>
+  void walk(Visit visit) {
+    visit_ = visit;
+    follow({}, 0);
     // Causes that go round in a circle have no beginning; their events are shown all the same.
-    for (std::size_t i = 0; i < steps_.size(); ++i) print_step(i, 0);
+    for (std::size_t i = 0; i < steps_.size(); ++i) step(i, 0);
   }
 
  private:
-  void print_followers(const std::string& cause, std::size_t depth) {
+  void follow(const std::string& cause, std::size_t depth) {
     const auto followers = followers_.find(cause);
     if (followers == followers_.end()) return;
-    for (const std::size_t index : followers->second) print_step(index, depth);
+    for (const std::size_t index : followers->second) step(index, depth);
   }
 
-  void print_step(std::size_t index, std::size_t depth) {
-    if (!printed_.insert(index).second) return;
-    const Step& step = steps_[index];
-    const std::string arrow = depth == 0 ? "" : std::string((std::min<std::size_t>(depth, 32) - 1) * 3, ' ') + "-> ";
-    standard_output().write(format_time(step.event.timestamp) + "  " + arrow +
-                            printable(step.event.source + ": " + step.event.type) + "  " + printable(step.event.id) +
-                            "  (" + step.stream + ")\n");
-    print_followers(step.event.id, depth + 1);
+  void step(std::size_t index, std::size_t depth) {
+    if (!visited_.insert(index).second) return;
+    visit_(steps_[index], depth);
+    follow(steps_[index].event.id, depth + 1);
   }
 
   const std::vector<Step>& steps_;
+  std::function<void(const Step&, std::size_t)> visit_{};
   std::map<std::string, std::vector<std::size_t>> followers_{};
-  std::set<std::size_t> printed_{};
+  std::set<std::size_t> visited_{};
 };
+
+void print(const Step& step, std::size_t depth) {
+  const std::string arrow = depth == 0 ? "" : std::string((std::min<std::size_t>(depth, 32) - 1) * 3, ' ') + "-> ";
+  standard_output().write(format_time(step.event.timestamp) + "  " + arrow +
+                          printable(step.event.source + ": " + step.event.type) + "  " + printable(step.event.id) +
+                          "  (" + step.stream + ")\n");
+}
 
 }  // namespace
 
@@ -95,18 +103,18 @@ int run_trace(const Common& common, const TraceArguments& arguments) {
     throw Error(ErrorCode::not_found, "no stream holds an event with the correlation id " + arguments.correlation);
   }
   if (common.format_or(Format::table) == Format::table) {
-    SequencePrinter(steps).print();
+    Sequence(steps).walk(print);
     return exit_ok;
   }
   std::string list;
-  for (const Step& step : steps) {
+  Sequence(steps).walk([&](const Step& step, std::size_t) {
     if (!list.empty()) list += ",";
     list += JsonObject()
                 .raw("event", one_line(step.record.envelope))
                 .text("stream", step.stream)
                 .text_or_null("causationId", step.cause)
                 .str();
-  }
+  });
   standard_output().write(
       JsonObject().text("correlationId", arguments.correlation).raw("events", "[" + list + "]").str() + "\n");
   return exit_ok;

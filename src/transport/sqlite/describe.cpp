@@ -183,7 +183,7 @@ std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) 
 }
 
 void change_group(Store& store, GroupRef ref, const GroupChange& change) {
-  store.write([&](Database& db) {
+  store.write(deadline_in(Store::operators_patience), [&](Database& db) {
     switch (change.kind) {
       case GroupChange::Kind::create:
         make_group(db, store, ref, change);

@@ -3,8 +3,8 @@
 #include <map>
 
 #include "core/crc32c.hpp"
-#include "core/failpoint.hpp"
 #include "core/envelope_member.hpp"
+#include "core/failpoint.hpp"
 #include "transport/sqlite/subscription.hpp"
 
 namespace tidings::transport::sqlite {

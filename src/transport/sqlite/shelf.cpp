@@ -4,8 +4,8 @@
 #include <cstdio>
 
 #include "core/crc32c.hpp"
-#include "core/failpoint.hpp"
 #include "core/envelope_member.hpp"
+#include "core/failpoint.hpp"
 #include "transport/sqlite/groups.hpp"
 #include "transport/sqlite/ledger.hpp"
 #include "transport/sqlite/log.hpp"
@@ -292,7 +292,7 @@ std::size_t move_items(Store& store, GroupRef ref, const ShelfQuery& query, Shel
     throw Error(ErrorCode::conflict, "several dead letters match; name the one to replace by its key");
   }
   std::size_t moved = 0;
-  store.write([&](Database& db) {
+  store.write(deadline_in(Store::operators_patience), [&](Database& db) {
     moved = 0;
     const std::int64_t group = find_group(db, ref).group;
     for (const std::int64_t row : rows) moved += move_row(db, {group, row}, filter, action, replacement) ? 1 : 0;
@@ -307,7 +307,7 @@ std::size_t move_items(Store& store, GroupRef ref, const ShelfQuery& query, Shel
 
 void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin origin, std::uint64_t run,
                   std::span<const Outgoing> items, std::span<Result> results) {
-  store.write([&](Database& db) {
+  store.write(deadline_in(Store::operators_patience), [&](Database& db) {
     const GroupKey key = find_group(db, ref);
     for (std::size_t i = 0; i < items.size(); ++i) {
       Outgoing item = items[i];

@@ -64,7 +64,8 @@ void check_directory(const std::string& path) {
       throw Error(ErrorCode::unauthorized,
                   "cannot look into " + directory.string() + ": permission denied; allow this user to");
     }
-    throw Error(ErrorCode::invalid,
+    // It may come: a file system that is not mounted yet looks the same as a name that is mistyped.
+    throw Error(ErrorCode::unavailable, true,
                 "cannot open " + path + ": the directory " + directory.string() + " does not exist; create it");
   }
   if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
@@ -184,7 +185,12 @@ void Store::open_database() {
   // The WAL exists from the first read on, and SQLite takes no lock on it that closing our own descriptor could drop.
   (void)pragma(db, "SELECT count(*) FROM streams");
   wal_ = Descriptor(::open((path_ + "-wal").c_str(), O_RDWR | O_CLOEXEC));
-  if (wal_.get() < 0) throw Error(ErrorCode::io, "cannot open " + path_ + "-wal: " + std::strerror(errno));
+  if (wal_.get() < 0) {
+    const bool refused = errno == EACCES || errno == EPERM || errno == EROFS;
+    throw Error(
+        refused ? ErrorCode::unauthorized : ErrorCode::io,
+        "cannot open " + path_ + "-wal: " + std::strerror(errno) + "; make the file and its directory writable");
+  }
   sqlite3_busy_timeout(db.raw(), 0);
   sqlite3_wal_hook(
       db.raw(),

@@ -62,6 +62,8 @@ class Store {
   /// Runs `body` in one transaction, alone among all processes, and commits it. Throws Error{timeout} when its turn
   /// does not come before `deadline`; whatever `body` or the commit throws leaves nothing behind.
   void write(WaitClock::time_point deadline, const std::function<void(Database&)>& body);
+  /// How long a person's commands wait for their turn.
+  static constexpr Millis operators_patience{10'000};
   /// The same with a deadline that only a stuck process exceeds.
   void write(const std::function<void(Database&)>& body) { write(deadline_in(Millis{30'000}), body); }
   /// Runs `body` in one short read transaction.
