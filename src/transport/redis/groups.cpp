@@ -117,7 +117,7 @@ void each_entry(Store& store, const std::string& key, Visit visit) {
     EntryId last;
     for (std::size_t i = 0; i < size; ++i, at.skip()) {
       Entry entry;
-      if (!read_entry(at.here(), entry)) continue;
+      if (!read_entry(at.here(), entry, true)) continue;
       last = entry.id;
       if (!visit(entry)) return;
     }
@@ -159,6 +159,23 @@ std::map<std::string, std::string> scores(Store& store, const std::string& key) 
 
 std::string instance_of(const std::string& member) { return member.substr(0, member.rfind('/')); }
 
+struct Unread {
+  std::uint64_t events = 0;
+  EntryId first{};
+};
+
+/// Counted, since Redis does not know the lag of a group once an entry behind its cursor was deleted.
+Unread unread_after(Store& store, const std::string& stream, const EntryId& delivered) {
+  Unread unread;
+  for (EntryId after = delivered;;) {
+    const auto answer = ask(store, {"XRANGE", stream, "(" + after.text(), "+", "COUNT", std::to_string(page)});
+    const std::size_t size = answer ? answer->reply().size() : 0;
+    if (size > 0 && unread.events == 0) (void)parse_id(answer->reply()[0][0].text(), unread.first);
+    unread.events += size;
+    if (size < page || !parse_id(answer->reply()[size - 1][0].text(), after)) return unread;
+  }
+}
+
 GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std::int64_t now, EntryId last) {
   const auto fields = fields_of(row);
   GroupInfo info;
@@ -172,22 +189,9 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
   const auto older = [&](std::uint64_t ms) {
     if (ms > 0) oldest = std::min(oldest.value_or(INT64_MAX), static_cast<std::int64_t>(ms));
   };
-  info.lag = 0;
-  if (delivered < last) {
-    std::uint64_t unread = 0;
-    std::string from = "(" + delivered.text();
-    for (;;) {
-      const auto answer = ask(store, {"XRANGE", stream, from, "+", "COUNT", std::to_string(page)});
-      const std::size_t size = answer ? answer->reply().size() : 0;
-      unread += size;
-      EntryId id;
-      if (size > 0 && from == "(" + delivered.text() && parse_id(answer->reply()[0][0].text(), id))
-        older(id.milliseconds);
-      if (size < page || !parse_id(answer->reply()[size - 1][0].text(), id)) break;
-      from = "(" + id.text();
-    }
-    info.lag = unread;
-  }
+  const Unread unread = delivered < last ? unread_after(store, stream, delivered) : Unread{};
+  info.lag = unread.events;
+  older(unread.first.milliseconds);
   for (const Pending& each : pending_of(store, stream, info.group)) {
     ++info.pending;
     older(each.id.milliseconds);
@@ -195,10 +199,14 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
   for (const char* part : {"retry", "alone"}) {
     each_entry(store, key(part), [&](const Entry& entry) {
       ++info.pending;
-      older(entry.position.milliseconds);
+      older(entry.position.milliseconds > 0 ? entry.position.milliseconds : entry.id.milliseconds);
       return true;
     });
   }
+  each_entry(store, key("held"), [&](const Entry& entry) {
+    older(entry.position.milliseconds > 0 ? entry.position.milliseconds : entry.id.milliseconds);
+    return true;
+  });
   info.retrying = scores(store, key("due")).size();
   info.dead_letters = count(store, {"XLEN", key("dead")});
   if (const auto state = ask(store, {"HGETALL", key("state")})) {
@@ -338,7 +346,7 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
     if (items.size() >= query.limit) break;
     const auto answer = ask(store, {"XRANGE", stream, each.id.text(), each.id.text()});
     Entry entry;
-    if (!answer || !read_entry(answer->reply()[0], entry)) continue;
+    if (!answer || !read_entry(answer->reply()[0], entry, false)) continue;
     ShelfItem item = item_of(entry, group, key_of('s', entry.id));
     leased(item, each.owner);
     add(std::move(item));

@@ -223,7 +223,7 @@ Page read_stream(Store& store, const ReadRange& range, const std::stop_token& st
       EntryId last{};
       for (std::size_t i = 0; i < size && more; ++i, at.skip()) {
         Entry entry;
-        if (!read_entry(at.here(), entry)) continue;
+        if (!read_entry(at.here(), entry, false)) continue;
         last = entry.id;
         const Wall stored(Millis(static_cast<std::int64_t>(entry.id.milliseconds)));
         if (!range.last) page.next = position_of(entry.id.next());

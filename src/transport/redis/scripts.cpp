@@ -32,7 +32,9 @@ local function record(key, id)
   local fields, r = found[1][2], {attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
   r.event = fields[2]
   if key == S then
-    for i = 1, #fields, 2 do if fields[i] == 'event' then r.event = fields[i + 1] end end
+    local named = false
+    for i = 1, #fields, 2 do if fields[i] == 'event' then r.event, named = fields[i + 1], true end end
+    if not named and #fields > 2 then r.event = table.concat(fields, ' ') end
   else
     for i = 1, #fields, 2 do r[fields[i]] = fields[i + 1] end
   end
@@ -101,8 +103,8 @@ return {1, call('HGET', T, 'paused') or '0', waiting(A), waiting(R), due, whole(
 )lua";
 
 // ARGV: G, me, now, done ids of S: count, ids …; ignored ids of S: count, ids …; then per item: kind, source (S, R or
-// A), id, after, counted, reason, error, outputs: count, (stream, event) …. Returns 0 when `me` is no member any more,
-// else what became of each of the latter.
+// A), id, after, counted, reason, error, event (for an entry that was deleted meanwhile), outputs: count, (stream,
+// event) …. Returns 0 when `me` is no member any more, else what became of each of the latter.
 constexpr const char* settle = R"lua(
 local me, now, at = ARGV[2], clock(ARGV[3]), 4
 if not call('ZSCORE', L, me) then return 0 end
@@ -123,8 +125,8 @@ end
 local sources, results = {S = S, R = R, A = A}, {}
 while at <= #ARGV do
   local kind, key, id, after, counted = next_word(), sources[next_word()], next_word(), tonumber(next_word()), next_word()
-  local reason, error, outputs = next_word(), next_word(), tonumber(next_word())
-  local r = record(key, id) or {event = '', attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
+  local reason, error, event, outputs = next_word(), next_word(), next_word(), tonumber(next_word())
+  local r = record(key, id) or {event = event, attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
   local ours = take(key, id)
   for i = 1, outputs do
     local stream, event = next_word(), next_word()

@@ -57,6 +57,7 @@ void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settleme
   part.words.emplace_back(item.counted ? "1" : "0");
   part.words.emplace_back(item.reason);
   part.words.emplace_back(item.error.substr(0, longest_error));
+  part.words.emplace_back(item.kind == Kind::done || item.kind == Kind::ignored ? std::string_view{} : held.envelope);
   part.words.push_back(std::to_string(item.outputs.size()));
   for (const Outgoing& output : item.outputs) {
     part.words.emplace_back(output.stream);

@@ -60,7 +60,7 @@ std::string start_word(const Start& start) {
   return "0";
 }
 
-bool read_entry(const Reply& reply, Entry& entry) {
+bool read_entry(const Reply& reply, Entry& entry, bool ours) {
   Reply at = reply;
   if (at.size() != 2) return false;
   at.enter();
@@ -79,6 +79,8 @@ bool read_entry(const Reply& reply, Entry& entry) {
     if (name == "event" || (field == 0 && !named)) {
       entry.envelope = value;
       named = named || name == "event";
+    } else if (!ours) {
+      continue;
     } else if (name == "attempt") {
       entry.attempts = number_of<std::uint32_t>(value);
     } else if (name == "crashes") {

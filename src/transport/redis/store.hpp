@@ -57,8 +57,9 @@ struct Entry {
 };
 
 /// Reads `[id, [field, value …]]`; false for a deleted entry (no fields) or anything else. What has no field `event`
-/// gives its first value: the bytes that a dead letter shows.
-[[nodiscard]] bool read_entry(const Reply& reply, Entry& entry);
+/// gives its first value: the bytes that a dead letter shows. `ours`: an entry of a group's own streams, whose other
+/// fields count; in the public stream anybody may write what he likes.
+[[nodiscard]] bool read_entry(const Reply& reply, Entry& entry, bool ours);
 
 /// Whether an event can be stored at all; its Result says why not.
 [[nodiscard]] bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result);

@@ -72,6 +72,7 @@ void Ledger::settle(std::uint64_t serial) noexcept {
   if (find(serial) == nullptr) return;
   Held& held = held_[serial - first_];
   held.open = false;
+  held.block.reset();
   --events_;
   bytes_ -= held.bytes;
   if (held.source == 'A') --alone_;
@@ -112,8 +113,16 @@ RedisSubscription::RedisSubscription(Store& store, const Capabilities& limits, c
 
 void RedisSubscription::join(WaitClock::time_point deadline) {
   static std::atomic<std::uint32_t> epochs{0};
-  const std::uint32_t epoch = ++epochs;
-  const std::string member = instance_ + "/" + std::to_string(epoch);
+  // A member that finds a group gone joins it again under its name, since the others still hold things for it.
+  const bool again = epoch_ != 0;
+  const std::uint32_t epoch = again ? epoch_.load() : ++epochs;
+  const std::string member = again ? member_ : instance_ + "/" + std::to_string(epoch);
+  if (!again) {
+    const std::lock_guard lock(ledger_mutex_);
+    ready_.clear();  // Of a membership that is over.
+    ready_events_ = 0;
+    for (Reader& reader : readers_) reader.connection.reset();
+  }
   for (const Joined& joined : joined_) {
     const bool command = is_command_stream(joined.stream);
     const std::string start = joined.seen == EntryId{} ? start_word(interest_.start) : joined.seen.text();
@@ -433,7 +442,7 @@ void RedisSubscription::take(Reader& reader, const Received& received, bool alon
     pair.enter();
     for (; entries > 0; --entries) {
       Entry entry;
-      const bool sound = read_entry(pair.here(), entry);
+      const bool sound = read_entry(pair.here(), entry, source != 'S');
       pair.skip();
       if (!sound) continue;
       Delivery delivery;
@@ -451,7 +460,12 @@ void RedisSubscription::take(Reader& reader, const Received& received, bool alon
       if (source == 'S') joined.seen = entry.id;
       bytes += entry.envelope.size();
       ++events;
-      ready_.emplace_back(std::move(delivery), Ledger::Held{index, source, entry.id, entry.envelope.size(), true});
+      ready_.emplace_back(std::move(delivery), Ledger::Held{.stream = index,
+                                                            .source = source,
+                                                            .id = entry.id,
+                                                            .bytes = entry.envelope.size(),
+                                                            .block = received.block,
+                                                            .envelope = entry.envelope});
     }
   }
   if (events > 0) average_ = (average_ + bytes / events) / 2 + 1;

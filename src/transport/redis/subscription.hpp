@@ -22,6 +22,8 @@ class Ledger {
     char source = 'S';  ///< Which of the group's streams it is an entry of: S, R (retry) or A (alone).
     EntryId id{};
     std::size_t bytes = 0;
+    std::shared_ptr<const std::byte[]> block{};  ///< Owns `envelope`, for the case that the entry is deleted meanwhile.
+    std::string_view envelope{};
     bool open = true;
     bool named = false;  ///< A settlement of it is under way.
   };
