@@ -63,8 +63,8 @@ Error error_of(std::string_view text) {
     return {ErrorCode::full, true, what + "; raise the server's maxmemory, or let retention remove events"};
   if (is("NOGROUP")) return {ErrorCode::not_found, what};
   if (is("MISCONF")) return {ErrorCode::full, true, what + "; make room on the server's disk"};
-  for (const char* passing :
-       {"LOADING", "READONLY", "MASTERDOWN", "BUSY ", "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "NOREPLICAS"}) {
+  for (const char* passing : {"ERR max number of clients reached", "LOADING", "READONLY", "MASTERDOWN", "BUSY ",
+                              "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "NOREPLICAS"}) {
     if (is(passing)) return {ErrorCode::unavailable, true, what + "; this passes, try again"};
   }
   if (is("WRONGTYPE")) return {ErrorCode::conflict, what + "; something else uses this key: name another database"};

@@ -149,12 +149,15 @@ std::vector<Pending> pending_of(Store& store, const std::string& key, std::strin
 
 std::map<std::string, std::string> scores(Store& store, const std::string& key) {
   std::map<std::string, std::string> all;
-  const auto answer = ask(store, {"ZRANGE", key, "0", "-1", "WITHSCORES"});
-  if (!answer) return all;
-  const Reply reply = answer->reply();
-  for (std::size_t i = 0; i + 1 < reply.size(); i += 2)
-    all[std::string(reply[i].text())] = std::string(reply[i + 1].text());
-  return all;
+  // By pages: a reply has a most of elements.
+  for (std::size_t first = 0;; first += page) {
+    const auto answer =
+        ask(store, {"ZRANGE", key, std::to_string(first), std::to_string(first + page - 1), "WITHSCORES"});
+    const std::size_t size = answer ? answer->reply().size() : 0;
+    for (std::size_t i = 0; i + 1 < size; i += 2)
+      all[std::string(answer->reply()[i].text())] = std::string(answer->reply()[i + 1].text());
+    if (size < 2 * page) return all;
+  }
 }
 
 std::string instance_of(const std::string& member) { return member.substr(0, member.rfind('/')); }
@@ -207,7 +210,7 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
     older(entry.position.milliseconds > 0 ? entry.position.milliseconds : entry.id.milliseconds);
     return true;
   });
-  info.retrying = scores(store, key("due")).size();
+  info.retrying = count(store, {"ZCARD", key("due")});
   info.dead_letters = count(store, {"XLEN", key("dead")});
   if (const auto state = ask(store, {"HGETALL", key("state")})) {
     const auto values = fields_of(state->reply());
@@ -318,6 +321,10 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
     item.owner = instance_of(owner);
     if (const auto until = live.find(owner); until != live.end()) item.due = wall_at(until->second);
   };
+  // A key's first letter follows the order of visiting, which is what paging goes by.
+  const auto asked = [&](ShelfState state) {
+    return query.states.empty() || std::find(query.states.begin(), query.states.end(), state) != query.states.end();
+  };
   each_entry(store, key("dead"), [&](const Entry& entry) {
     ShelfItem item = item_of(entry, group, key_of('d', entry.id));
     item.state = ShelfState::dead;
@@ -332,7 +339,7 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
     if (const auto at = due.find(entry.id.text()); at != due.end()) item.due = wall_at(at->second);
     return add(std::move(item));
   });
-  for (const auto& [part, mark] : {std::pair{"retry", 'r'}, std::pair{"alone", 'a'}}) {
+  for (const auto& [part, mark] : {std::pair{"retry", 'r'}, std::pair{"alone", 's'}}) {
     std::map<EntryId, std::string> owners;
     for (const Pending& each : pending_of(store, key(part), group.group)) owners[each.id] = each.owner;
     each_entry(store, key(part), [&](const Entry& entry) {
@@ -342,12 +349,13 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
       return add(std::move(item));
     });
   }
-  for (const Pending& each : pending_of(store, stream, group.group)) {
+  for (const Pending& each :
+       asked(ShelfState::leased) ? pending_of(store, stream, group.group) : std::vector<Pending>{}) {
     if (items.size() >= query.limit) break;
     const auto answer = ask(store, {"XRANGE", stream, each.id.text(), each.id.text()});
     Entry entry;
     if (!answer || !read_entry(answer->reply()[0], entry, false)) continue;
-    ShelfItem item = item_of(entry, group, key_of('s', entry.id));
+    ShelfItem item = item_of(entry, group, key_of('t', entry.id));
     leased(item, each.owner);
     add(std::move(item));
   }

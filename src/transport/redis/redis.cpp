@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 
 #include "core/envelope_member.hpp"
 #include "transport/redis/subscription.hpp"
@@ -116,13 +117,20 @@ class RedisTransport final : public Transport {
   std::vector<StreamInfo> describe(std::string_view stream) override { return describe_streams(store_, stream); }
 
   Millis tend(const Retention& retention, std::stop_token stop) override {
+    std::optional<Error> failure;  // What fails for one stream does not keep the others from their upkeep.
     for (const std::string& stream : list_streams(store_)) {
-      for (const std::string& group : list_groups(store_, stream)) {
-        if (stop.stop_requested()) return Millis(1'000);
-        (void)store_.client().eval(Script::orphans, stream, {group, store_.now_word(), "1000"}, deadline_in(patience));
+      if (stop.stop_requested()) break;
+      try {
+        for (const std::string& group : list_groups(store_, stream)) {
+          (void)store_.client().eval(Script::orphans, stream, {group, store_.now_word(), "1000"},
+                                     deadline_in(patience));
+        }
+        if (retention.age || retention.bytes) trim(stream, retention);
+      } catch (const Error& error) {
+        if (!failure) failure = error;
       }
-      if (retention.age || retention.bytes) trim(stream, retention);
     }
+    if (failure) throw Error(*failure);
     return Millis(1'000);
   }
 
@@ -177,12 +185,14 @@ class RedisTransport final : public Transport {
     if (retention.age)
       arguments[1] = std::to_string(std::max<std::int64_t>(store_.now_ms() - retention.age->count(), 0)) + "-0";
     if (retention.bytes) {
-      for (const StreamInfo& info : describe_streams(store_, stream)) {
-        if (info.bytes > *retention.bytes && info.length > 0) {
-          arguments[2] = std::to_string(
-              info.length -
-              std::min<std::uint64_t>((info.bytes - *retention.bytes) * info.length / info.bytes, trim_at_once));
-        }
+      const auto number = [&](std::initializer_list<std::string_view> words) {
+        const Received answer = store_.client().call(words, deadline_in(patience));
+        return static_cast<std::uint64_t>(std::max<std::int64_t>(answer.reply().integer(), 0));
+      };
+      const std::uint64_t length = number({"XLEN", stream}), bytes = number({"MEMORY", "USAGE", stream});
+      if (bytes > *retention.bytes && length > 0) {
+        arguments[2] =
+            std::to_string(length - std::min<std::uint64_t>((bytes - *retention.bytes) * length / bytes, trim_at_once));
       }
     }
     for (const std::string& group : retention.pass_groups) arguments.push_back(group);
@@ -202,64 +212,94 @@ class RedisTransport final : public Transport {
 
 }  // namespace
 
+namespace {
+
+// Whether `entry` matches, and then it is in the page.
+bool add_record(Page& page, const ReadRange& range, const Entry& entry) {
+  const Wall stored(Millis(static_cast<std::int64_t>(entry.id.milliseconds)));
+  const std::string type = core::envelope_member(entry.envelope, "type");
+  const bool matches =
+      (!range.from_time || stored >= *range.from_time) && (!range.to_time || stored <= *range.to_time) &&
+      (range.type.empty() || range.type == type) &&
+      (range.id.empty() || core::envelope_member(entry.envelope, "id") == range.id) &&
+      (range.correlation.empty() || core::envelope_member(entry.envelope, "correlationId") == range.correlation);
+  if (!matches) return false;
+  Record& record = page.records.emplace_back();
+  auto block = std::make_shared<std::vector<char>>(entry.envelope.begin(), entry.envelope.end());
+  const std::size_t length = block->size();
+  block->insert(block->end(), type.begin(), type.end());
+  block->resize(block->size() + 64);
+  record.block = std::shared_ptr<const std::byte[]>(block, reinterpret_cast<const std::byte*>(block->data()));
+  record.envelope = {block->data(), length};
+  record.type = {block->data() + length, type.size()};
+  record.position = position_of(entry.id);
+  record.stored_at = stored;
+  return true;
+}
+
+// One pass over what is stored from `low` on; `newest` becomes the last entry it saw.
+Page read_pass(Store& store, const ReadRange& range, const std::string& low, EntryId& newest) {
+  Page page;
+  page.end = true;
+  const std::string high = range.to ? id_of(*range.to).text() : "+";
+  std::string from = range.last ? high : low;
+  bool more = range.limit > 0;
+  while (more) {
+    const Received answer =
+        range.last ? store.client().call({"XREVRANGE", range.stream, from, low, "COUNT", "500"}, deadline_in(patience))
+                   : store.client().call({"XRANGE", range.stream, from, high, "COUNT", "500"}, deadline_in(patience));
+    const std::size_t size = answer.reply().size();
+    Reply at = answer.reply();
+    at.enter();
+    EntryId last{};
+    for (std::size_t i = 0; i < size && more; ++i, at.skip()) {
+      Entry entry;
+      if (!read_entry(at.here(), entry, false)) continue;
+      last = entry.id;
+      newest = std::max(newest, entry.id);
+      if (!add_record(page, range, entry)) continue;
+      more = page.records.size() < range.limit;
+      page.end = false;
+    }
+    if (size < 500) {
+      page.end = more;
+      break;
+    }
+    from = "(" + last.text();
+  }
+  if (range.last) std::reverse(page.records.begin(), page.records.end());
+  return page;
+}
+
+// The first id that `range` can mean.
+EntryId first_of(const ReadRange& range) {
+  EntryId first = range.from == Position{} ? EntryId{0, 1} : id_of(range.from);
+  if (range.from_time) {
+    const auto ms = std::max<std::int64_t>(range.from_time->time_since_epoch().count(), 0);
+    first = std::max(first, EntryId{static_cast<std::uint64_t>(ms), 0});
+  }
+  return first;
+}
+
+}  // namespace
+
 Page read_stream(Store& store, const ReadRange& range, const std::stop_token& stop) {
   const auto deadline = deadline_in(range.wait);
+  EntryId first = first_of(range);
+  std::unique_ptr<Connection> connection;
   for (;;) {
-    Page page;
-    page.next = range.from.major == 0 && range.from.minor == 0 ? Position{0, 1} : range.from;
-    page.end = true;
-    const std::string low = range.from == Position{} ? "-" : id_of(range.from).text();
-    const std::string high = range.to ? id_of(*range.to).text() : "+";
-    std::string from = range.last ? high : low;
-    bool more = range.limit > 0;
-    while (more) {
-      const Received answer =
-          range.last
-              ? store.client().call({"XREVRANGE", range.stream, from, low, "COUNT", "500"}, deadline_in(patience))
-              : store.client().call({"XRANGE", range.stream, from, high, "COUNT", "500"}, deadline_in(patience));
-      const std::size_t size = answer.reply().size();
-      Reply at = answer.reply();
-      at.enter();
-      EntryId last{};
-      for (std::size_t i = 0; i < size && more; ++i, at.skip()) {
-        Entry entry;
-        if (!read_entry(at.here(), entry, false)) continue;
-        last = entry.id;
-        const Wall stored(Millis(static_cast<std::int64_t>(entry.id.milliseconds)));
-        if (!range.last) page.next = position_of(entry.id.next());
-        const std::string type = core::envelope_member(entry.envelope, "type");
-        const bool matches =
-            (!range.from_time || stored >= *range.from_time) && (!range.to_time || stored <= *range.to_time) &&
-            (range.type.empty() || range.type == type) &&
-            (range.id.empty() || core::envelope_member(entry.envelope, "id") == range.id) &&
-            (range.correlation.empty() || core::envelope_member(entry.envelope, "correlationId") == range.correlation);
-        if (!matches) continue;
-        Record& record = page.records.emplace_back();
-        auto block = std::make_shared<std::vector<char>>(entry.envelope.begin(), entry.envelope.end());
-        const std::size_t length = block->size();
-        block->insert(block->end(), type.begin(), type.end());
-        block->resize(block->size() + 64);
-        record.block = std::shared_ptr<const std::byte[]>(block, reinterpret_cast<const std::byte*>(block->data()));
-        record.envelope = {block->data(), length};
-        record.type = {block->data() + length, type.size()};
-        record.position = position_of(entry.id);
-        record.stored_at = stored;
-        more = page.records.size() < range.limit;
-        page.end = false;
-      }
-      if (size < 500) {
-        page.end = more;
-        break;
-      }
-      from = "(" + last.text();
-    }
-    if (range.last) std::reverse(page.records.begin(), page.records.end());
+    EntryId newest{};
+    Page page = read_pass(store, range, first.text(), newest);
+    if (newest != EntryId{}) first = newest.next();
+    page.next = newest == EntryId{} && range.from != Position{} ? range.from : position_of(first);
+    if (newest == EntryId{} && range.from == Position{}) page.next = {0, 1};
     if (!page.records.empty() || stop.stop_requested() || WaitClock::now() >= deadline || range.limit == 0) return page;
-    auto connection = store.client().connect(deadline_in(Millis(1'000)));
+    if (range.to && id_of(*range.to) < first) return page;
+    if (!connection) connection = store.client().connect(deadline_in(Millis(1'000)));
     Commands commands;
-    commands.add(
-        {"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", range.stream, page.next == Position{0, 1} ? "0" : "$"});
-    (void)connection->call(commands, deadline_in(Millis(2'000)));
+    commands.add({"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", range.stream, first.previous().text()});
+    const Received woken = connection->call(commands, deadline_in(Millis(2'000)));
+    if (woken.reply().error()) throw error_of(woken.reply().text());
   }
 }
 

@@ -116,6 +116,11 @@ struct EntryId {
     if (sequence < UINT64_MAX) return {milliseconds, sequence + 1};
     return milliseconds < UINT64_MAX ? EntryId{milliseconds + 1, 0} : *this;
   }
+  /// The id right before this one; the least of all has none and gives itself.
+  [[nodiscard]] EntryId previous() const noexcept {
+    if (sequence > 0) return {milliseconds, sequence - 1};
+    return milliseconds > 0 ? EntryId{milliseconds - 1, UINT64_MAX} : *this;
+  }
 };
 
 /// Reads an id; false for anything else, and `id` is left as it was.

@@ -57,6 +57,10 @@ local function take(key, id)
   if key ~= S then call('XDEL', key, id) end
   return true
 end
+local function member(instance)
+  local score = call('ZSCORE', L, instance)
+  return score and tonumber(score) > 0
+end
 local function waiting(key)
   local ok = redis.pcall('XPENDING', key, G)
   if ok.err then return 0 end
@@ -85,12 +89,12 @@ return 'OK'
 // ARGV: G, me, now, limit. Moves what is due; returns {live, paused, alone, retry, next due or -1, now, types, gaps …}.
 constexpr const char* look = R"lua(
 local me, now = ARGV[2], clock(ARGV[3])
-if not call('ZSCORE', L, me) then return {0} end
+if not member(me) then return {0} end
 for _, id in ipairs(call('ZRANGEBYSCORE', D, '-inf', whole(now), 'LIMIT', 0, ARGV[4])) do
   local r = record(W, id)
-  if r then put(R, r) end
   call('XDEL', W, id)
   call('ZREM', D, id)
+  if r then put(R, r) end
 end
 local next, due = call('ZRANGE', D, 0, 0, 'WITHSCORES'), '-1'
 if #next > 0 then due = next[2] end
@@ -107,7 +111,7 @@ return {1, call('HGET', T, 'paused') or '0', waiting(A), waiting(R), due, whole(
 // event) …. Returns 0 when `me` is no member any more, else what became of each of the latter.
 constexpr const char* settle = R"lua(
 local me, now, at = ARGV[2], clock(ARGV[3]), 4
-if not call('ZSCORE', L, me) then return 0 end
+if not member(me) then return 0 end
 local function next_word()
   at = at + 1
   return ARGV[at - 1]
@@ -127,15 +131,25 @@ while at <= #ARGV do
   local kind, key, id, after, counted = next_word(), sources[next_word()], next_word(), tonumber(next_word()), next_word()
   local reason, error, event, outputs = next_word(), next_word(), next_word(), tonumber(next_word())
   local r = record(key, id) or {event = event, attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
-  local ours = take(key, id)
+  local mine, stored, failed = redis.pcall('XPENDING', key, G, id, id, 1), {}, nil
+  local ours = not mine.err and #mine > 0
   for i = 1, outputs do
     local stream, event = next_word(), next_word()
-    if ours then call('XADD', stream, '*', 'event', event) end
+    if ours and not failed then
+      local made = redis.pcall('XADD', stream, '*', 'event', event)
+      if type(made) == 'table' then
+        failed = made.err
+        for _, each in ipairs(stored) do call('XDEL', each[1], each[2]) end
+      else
+        stored[#stored + 1] = {stream, made}
+      end
+    end
   end
+  ours = ours and not failed and take(key, id)
   if ours and kind == 'done' then call('HINCRBY', T, 'handled', 1) end
   if ours and kind == 'ignored' then call('HINCRBY', T, 'ignored', 1) end
   if ours and kind == 'release' then
-    if after > 0 then hold(r, now + after) else put(R, r) end
+    if after > 0 then hold(r, now + after) else put(key == A and A or R, r) end
   end
   if ours and (kind == 'again' or kind == 'dead') then
     if kind == 'again' or counted == '1' then r.attempt = tostring(tonumber(r.attempt) + 1) end
@@ -150,14 +164,15 @@ while at <= #ARGV do
       hold(r, now + after)
     end
   end
-  results[#results + 1] = ours and 1 or 0
+  results[#results + 1] = failed or (ours and 1 or 0)
 end
 return results
 )lua";
 
 // ARGV: G, me, now, lease. Returns 1 while `me` is a member.
 constexpr const char* renew = R"lua(
-if not call('ZSCORE', L, ARGV[2]) then return 0 end
+if not member(ARGV[2]) then return 0 end
+call('ZREM', L, ARGV[2])
 call('ZADD', L, whole(clock(ARGV[3]) + tonumber(ARGV[4])), ARGV[2])
 return 1
 )lua";
@@ -189,7 +204,15 @@ end
 // ARGV: G, now, limit. Takes over what dead instances held; returns how much was moved.
 constexpr const char* orphans = R"lua(
 local now, limit, moved = clock(ARGV[2]), tonumber(ARGV[3]), 0
+for _, key in ipairs({S, R, A}) do
+  local known = redis.pcall('XINFO', 'CONSUMERS', key, G)
+  for _, info in ipairs(known.err and {} or known) do
+    if info[4] > 0 and string.find(info[2], '/%d+%.%d+$') and not call('ZSCORE', L, info[2]) then call('ZADD', L, 0, info[2]) end
+  end
+end
 for _, instance in ipairs(call('ZRANGEBYSCORE', L, '-inf', '(' .. whole(now))) do
+  call('ZREM', L, instance)
+  call('ZADD', L, 0, instance)
   moved = moved + empty(instance, true, limit - moved)
   if moved >= limit then break end
 end
@@ -245,12 +268,13 @@ for _, info in ipairs(call('XINFO', 'GROUPS', S)) do
   local group = {}
   for i = 1, #info, 2 do group[info[i]] = info[i + 1] end
   names[#names + 1] = group
+  local pending = call('XPENDING', S, group.name)
+  -- What is leased stays even for a group that may be passed.
+  if pending[1] > 0 and (not floor or less(pending[2], floor)) then floor = pending[2] end
   if not passable[group.name] then
-    local pending = call('XPENDING', S, group.name)
     local low = group['last-delivered-id']
     local m, s = string.match(low, '(%d+)-(%d+)')
-    low = m .. '-' .. string.format('%.0f', tonumber(s) + 1)
-    if pending[1] > 0 and less(pending[2], low) then low = pending[2] end
+    low = tonumber(s) < 2^53 and m .. '-' .. whole(tonumber(s) + 1) or whole(tonumber(m) + 1) .. '-0'
     if not floor or less(low, floor) then floor = low end
   end
 end
@@ -270,8 +294,10 @@ local first = call('XRANGE', S, '-', '+', 'COUNT', 1)
 if #first == 0 or not less(first[1][1], wanted) then return result end
 for _, group in ipairs(names) do
   if less(group['last-delivered-id'], wanted) then
-    local lost = call('XRANGE', S, '(' .. group['last-delivered-id'], '(' .. wanted)
+    local after = '(' .. group['last-delivered-id']
+    local lost = call('XRANGE', S, after, '(' .. wanted, 'COUNT', 1)
     if #lost > 0 then
+      lost[2] = call('XREVRANGE', S, '(' .. wanted, after, 'COUNT', 1)[1]
       call('RPUSH', P .. 'gaps:' .. group.name, lost[1][1] .. ' ' .. lost[#lost][1])
       for _, word in ipairs({group.name, lost[1][1], lost[#lost][1]}) do result[#result + 1] = word end
     end

@@ -84,7 +84,16 @@ void RedisSubscription::send(Part& part, const Joined& joined, const std::string
   };
   for (const std::size_t i : part.simple) conclude(i, member_still);
   for (std::size_t k = 0; k < part.items.size(); ++k) {
-    conclude(part.items[k], member_still && answer.reply()[k].integer() == 1);
+    const Reply reply = answer.reply()[k];
+    const std::size_t i = part.items[k];
+    if (reply.kind() == Value::Kind::text) {
+      const Error error = error_of(reply.text());
+      results[i] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+      continue;
+    }
+    const Ledger::Held* const held = ledger_.find(items[i].token.lease);
+    const bool before = held != nullptr && held->unclear;  // Only we could settle it while we are a member.
+    conclude(i, member_still && (reply.integer() == 1 || before));
   }
 }
 
@@ -121,7 +130,18 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
     }
   } const unname{*this, items};
   for (std::size_t p = 0; p < parts.size(); ++p) {
-    if (!parts[p].simple.empty() || !parts[p].items.empty()) send(parts[p], joined_[p], member, items, results);
+    if (parts[p].simple.empty() && parts[p].items.empty()) continue;
+    try {
+      send(parts[p], joined_[p], member, items, results);
+    } catch (const Error& error) {
+      const std::lock_guard lock(ledger_mutex_);
+      for (const auto* indices : {&parts[p].simple, &parts[p].items}) {
+        for (const std::size_t i : *indices) {
+          ledger_.doubt(items[i].token.lease);
+          results[i] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+        }
+      }
+    }
   }
 }
 

@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
+#include <tidings/id.hpp>
+#include <tuple>
 
 #include "core/envelope_member.hpp"
 
@@ -116,9 +119,12 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
   // A member that finds a group gone joins it again under its name, since the others still hold things for it.
   const bool again = epoch_ != 0;
   const std::uint32_t epoch = again ? epoch_.load() : ++epochs;
-  const std::string member = again ? member_ : instance_ + "/" + std::to_string(epoch);
+  const std::string member =
+      again ? member_ : instance_ + "/" + std::to_string(epoch) + "." + std::to_string(system_random().next());
   if (!again) {
     const std::lock_guard lock(ledger_mutex_);
+    for (const std::uint64_t serial : ledger_.open()) lost_.push_back({serial, 0, 0});
+    ledger_.clear();
     ready_.clear();  // Of a membership that is over.
     ready_events_ = 0;
     for (Reader& reader : readers_) reader.connection.reset();
@@ -253,6 +259,7 @@ std::size_t RedisSubscription::room(std::size_t& bytes) {
 
 void RedisSubscription::hand_out(Batch& batch, std::size_t events, std::size_t bytes) {
   const std::lock_guard lock(ledger_mutex_);
+  if (epoch_ == 0) return;  // renew() found meanwhile that all of it is lost.
   while (!ready_.empty() && events > 0) {
     auto& [delivery, held] = ready_.front();
     const bool nothing_held = ledger_.events() == 0 && batch.deliveries.empty();
@@ -274,6 +281,7 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
     Batch batch;
     const auto patient = deadline_in(Millis(1'000));
     if (epoch_ == 0) join(patient);
+    if (unsure_) give_back_unseen(patient);
     std::size_t bytes = 0, events = room(bytes);
     std::vector<Look> looks;
     bool member = true;
@@ -313,6 +321,7 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
                    first && wait.count() == 0 ? Millis(0) : block, stop);
         }
       } catch (const Error& error) {
+        unsure_ = true;
         if (error.code() != ErrorCode::not_found) throw;
         join(patient);  // Somebody removed the group.
         continue;
@@ -322,12 +331,49 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
     if (!batch.deliveries.empty() || !batch.gaps.empty() || stop.stop_requested()) return batch;
     const auto now = WaitClock::now();
     if (now >= deadline) return batch;
-    if (events == 0 || alone || batch.paused || ready_events_ > 0) {
+    if (events == 0 || bytes == 0 || alone || batch.paused || ready_events_ > 0) {
       std::unique_lock lock(ledger_mutex_);
       settled_.wait_until(lock, stop, std::min(deadline, now + slice),
                           [&, seen = ledger_.events()] { return ledger_.events() < seen; });
     }
   }
+}
+
+// What the server counts as ours and never came goes back, uncounted.
+void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
+  std::set<std::tuple<std::uint32_t, char, EntryId>> known;
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    for (const std::uint64_t serial : ledger_.open()) {
+      const Ledger::Held& held = *ledger_.find(serial);
+      known.emplace(held.stream, held.source, held.id);
+    }
+    for (const auto& [delivery, held] : ready_) known.emplace(held.stream, held.source, held.id);
+  }
+  for (std::uint32_t i = 0; i < joined_.size(); ++i) {
+    const auto& [stream, group, seen] = joined_[i];
+    std::vector<std::string> words{group, member_, store_.now_word(), "0", "0"};
+    const std::size_t before = words.size();
+    for (const char source : {'S', 'R', 'A'}) {
+      const std::string key = source == 'S' ? stream : group_key(stream, source == 'R' ? "retry" : "alone", group);
+      for (std::string from = "-";;) {
+        Commands commands;
+        commands.add({"XPENDING", key, group, from, "+", "1000", member_});
+        const std::vector<Received> replies = store_.client().run(commands, deadline);
+        const Reply reply = replies[0].reply();
+        if (reply.error() && !reply.text().starts_with("NOGROUP")) throw error_of(reply.text());
+        EntryId id;
+        for (std::size_t k = 0; k < reply.size(); ++k) {
+          if (!parse_id(reply[k][0].text(), id) || known.contains({i, source, id})) continue;
+          words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "", "", "", "0"});
+        }
+        if (reply.size() < 1000) break;
+        from = "(" + id.text();
+      }
+    }
+    if (words.size() > before) (void)store_.client().eval(Script::settle, stream, words, deadline);
+  }
+  unsure_ = false;
 }
 
 void RedisSubscription::read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline) {

@@ -25,7 +25,8 @@ class Ledger {
     std::shared_ptr<const std::byte[]> block{};  ///< Owns `envelope`, for the case that the entry is deleted meanwhile.
     std::string_view envelope{};
     bool open = true;
-    bool named = false;  ///< A settlement of it is under way.
+    bool unclear = false;  ///< Its settlement was sent and no answer came.
+    bool named = false;    ///< A settlement of it is under way.
   };
   std::uint64_t add(const Held& held);
   /// Null when it is settled, or never was.
@@ -34,6 +35,9 @@ class Ledger {
   [[nodiscard]] const Held* name(std::uint64_t serial) noexcept;
   void unname(std::uint64_t serial) noexcept;
   void settle(std::uint64_t serial) noexcept;
+  void doubt(std::uint64_t serial) noexcept {
+    if (find(serial) != nullptr) held_[serial - first_].unclear = true;
+  }
   void clear() noexcept;
   [[nodiscard]] std::vector<std::uint64_t> open() const;
   [[nodiscard]] std::size_t events() const noexcept { return events_; }
@@ -81,6 +85,7 @@ class RedisSubscription final : public Subscription {
   [[nodiscard]] bool look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline);
   [[nodiscard]] std::size_t room(std::size_t& bytes);
   void hand_out(Batch& batch, std::size_t events, std::size_t bytes);
+  void give_back_unseen(WaitClock::time_point deadline);
   void read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline);
   void read_new(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
   void send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
@@ -96,8 +101,9 @@ class RedisSubscription final : public Subscription {
   std::deque<std::pair<Delivery, Ledger::Held>> ready_{};  // Read and not handed out; fetch's own.
   std::shared_ptr<const std::vector<std::string>> types_{};
   std::string types_text_{};
-  std::size_t turn_ = 0;       // Which stream comes first where there is not room for all.
-  std::size_t average_ = 512;  // Bytes of an event, as seen lately.
+  bool unsure_ = false;                           // A read failed, and its answer may hold entries that are ours now.
+  std::size_t turn_ = 0;                          // Which stream comes first where there is not room for all.
+  std::size_t average_ = std::size_t{64} << 10U;  // Bytes of an event, as seen lately.
 
   std::mutex settling_{};      // Outer: one settlement at a time.
   std::mutex ledger_mutex_{};  // Inner: never held across I/O.
