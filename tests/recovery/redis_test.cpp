@@ -1,0 +1,294 @@
+// What goes wrong around a Redis server, one case a test: replies lost, outputs refused, leases run out, memory full.
+#include <gtest/gtest.h>
+#include <tidings/bus.hpp>
+#include <tidings/environment.hpp>
+#include <tidings/transport.hpp>
+
+#include <set>
+#include <thread>
+
+#include "support/redis_server.hpp"
+
+namespace tidings::transport {
+
+namespace {
+
+constexpr const char* stream = "events:user";
+
+std::string envelope(int number, std::size_t padding = 0) {
+  return R"({"id":"evt_)" + std::to_string(number) + R"(","type":"user.created","pad":")" + std::string(padding, 'x') +
+         "\"}";
+}
+
+class RedisRecovery : public ::testing::Test {
+ protected:
+  void publish(int count, std::size_t padding = 0) {
+    std::vector<std::string> envelopes;
+    for (int i = 0; i < count; ++i) envelopes.push_back(envelope(published_++, padding));
+    std::vector<Outgoing> items;
+    for (const std::string& each : envelopes) {
+      Outgoing& item = items.emplace_back();
+      item.stream = stream;
+      item.id = "evt";
+      item.type = "user.created";
+      item.envelope = each;
+    }
+    std::vector<Result> results(items.size());
+    transport_->publish(items, Level::process, Millis(20'000), results);
+    for (const Result& result : results) ASSERT_EQ(result.code, ErrorCode::ok) << result.message;
+  }
+  std::unique_ptr<Subscription> subscribe(const std::string& instance, Millis lease = Millis(30'000),
+                                          std::size_t events = 1000, std::size_t bytes = std::size_t{8} << 20U) {
+    Interest interest;
+    interest.service = "g";
+    interest.instance = instance;
+    interest.streams = {stream};
+    interest.types = {"*"};
+    interest.lease = lease;
+    interest.events = events;
+    interest.bytes = bytes;
+    return transport_->subscribe(interest);
+  }
+  // Until `count` have come, or ten seconds of none; errors that pass are waited out.
+  static std::vector<Delivery> fetch(Subscription& subscription, std::size_t count) {
+    std::vector<Delivery> all;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (all.size() < count && std::chrono::steady_clock::now() < deadline) {
+      try {
+        Batch batch = subscription.fetch(Millis(500), {});
+        for (Delivery& each : batch.deliveries) all.push_back(std::move(each));
+      } catch (const Error& error) {
+        EXPECT_TRUE(error.retryable()) << error.what();
+      }
+    }
+    return all;
+  }
+  static std::vector<Result> settle(Subscription& subscription, std::span<const Delivery> deliveries,
+                                    Settlement::Kind kind = Settlement::Kind::done,
+                                    std::span<const Outgoing> outputs = {}) {
+    std::vector<Settlement> items;
+    for (const Delivery& each : deliveries) {
+      Settlement& item = items.emplace_back();
+      item.kind = kind;
+      item.token = each.token;
+      item.outputs = outputs;
+    }
+    std::vector<Result> results(items.size());
+    subscription.settle(items, results);
+    return results;
+  }
+  std::string pending() {
+    std::string words = server_.cli("XPENDING", stream, "g");
+    return words.substr(0, words.find('\n'));
+  }
+
+  // How often since the last CONFIG RESETSTAT.
+  int calls(const std::string& command) {
+    const std::string stats = server_.cli("INFO", "commandstats"), name = "cmdstat_" + command + ":calls=";
+    const std::size_t at = stats.find(name);
+    return at == std::string::npos ? 0 : std::stoi(stats.substr(at + name.size()));
+  }
+
+  support::RedisServer server_{};
+  std::shared_ptr<Transport> transport_ = open_transport(server_.url());
+  int published_ = 0;
+};
+
+// A container's processes all have the same host name and process id.
+TEST_F(RedisRecovery, TheSameInstanceNameIsAnotherMember) {
+  std::set<std::string> names;
+  for (int i = 0; i < 2; ++i) {
+    const auto subscription = subscribe("host:1:1");
+    publish(1);
+    ASSERT_FALSE(fetch(*subscription, 1).empty());
+    const std::string name = server_.cli("ZRANGE", "{events:user}:live:g", 0, -1);
+    // Behind the epoch, which counts from one in every process, stands what no other process has.
+    ASSERT_NE(name.find('.', name.find('/')), std::string::npos) << name;
+    names.insert(name.substr(name.find('.', name.find('/'))));
+  }
+  EXPECT_EQ(names.size(), 2U);
+}
+
+TEST_F(RedisRecovery, EntriesOfALostReplyComeAgain) {
+  publish(3);
+  const auto subscription = subscribe("a");
+  ASSERT_EQ(fetch(*subscription, 3).size(), 3U);
+  const std::string member = server_.cli("ZRANGE", "{events:user}:live:g", 0, -1);
+  // What stands between the server's answer and us takes these three away.
+  for (int i = 0; i < 3; ++i) server_.cli("XADD", stream, "*", "event", envelope(100 + i));
+  (void)server_.cli("XREADGROUP", "GROUP", "g", member, "COUNT", 3, "STREAMS", stream, ">");
+  std::jthread killer([this](const std::stop_token& stop) {
+    while (!stop.stop_requested()) server_.cli("CLIENT", "KILL", "TYPE", "normal");
+  });
+  Batch first;
+  try {
+    while (first.deliveries.empty()) first = subscription->fetch(Millis(200), {});
+  } catch (const Error& error) {
+    EXPECT_TRUE(error.retryable()) << error.what();
+  }
+  killer.request_stop();
+  killer.join();
+  std::size_t came = first.deliveries.size();
+  came += fetch(*subscription, 3 - std::min<std::size_t>(came, 3)).size();
+  EXPECT_EQ(came, 3U);
+}
+
+TEST_F(RedisRecovery, ARefusedOutputLeavesItsDelivery) {
+  publish(2);
+  server_.cli("SET", "events:out", "not a stream");
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 2);
+  ASSERT_EQ(deliveries.size(), 2U);
+  const std::string text = envelope(9);
+  std::vector<Outgoing> outputs(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    outputs[i].stream = i == 0 ? "events:good" : "events:out";
+    outputs[i].id = "evt_9";
+    outputs[i].type = "user.created";
+    outputs[i].envelope = text;
+  }
+  const std::span<const Delivery> one(deliveries.data(), 1);
+  const auto refused = settle(*subscription, one, Settlement::Kind::done, outputs);
+  EXPECT_NE(refused[0].code, ErrorCode::ok);
+  EXPECT_FALSE(refused[0].stale);
+  EXPECT_EQ(pending(), "2");
+  EXPECT_EQ(server_.cli("XLEN", "events:good"), "0") << "half of the outputs was stored";
+  server_.cli("DEL", "events:out");
+  const auto done = settle(*subscription, one, Settlement::Kind::done, outputs);
+  EXPECT_EQ(done[0].code, ErrorCode::ok) << done[0].message;
+  EXPECT_FALSE(done[0].stale);
+  EXPECT_EQ(server_.cli("XLEN", "events:good") + server_.cli("XLEN", "events:out"), "11");
+  EXPECT_EQ(pending(), "1");
+}
+
+// A read that stood in the server's queue when its member was taken over makes the consumer again.
+TEST_F(RedisRecovery, AConsumerThatIsNoMemberIsTakenOver) {
+  const auto subscription = subscribe("a");
+  publish(2);
+  (void)server_.cli("XREADGROUP", "GROUP", "g", "host:1:1/1.7", "COUNT", 2, "STREAMS", stream, ">");
+  (void)server_.cli("XREADGROUP", "GROUP", "g", "foreign", "COUNT", 2, "STREAMS", stream, ">");
+  transport_->tend({}, {});
+  const auto deliveries = fetch(*subscription, 1);
+  ASSERT_FALSE(deliveries.empty());
+  EXPECT_TRUE(deliveries[0].alone);
+  settle(*subscription, deliveries);
+  EXPECT_EQ(fetch(*subscription, 2 - deliveries.size()).size(), 2 - deliveries.size());
+}
+
+TEST_F(RedisRecovery, ATakeoverByPagesIsOneTakeover) {
+  publish(1'500);
+  const auto late = subscribe("late", Millis(200), 1'500);
+  const auto deliveries = fetch(*late, 1'500);
+  ASSERT_EQ(deliveries.size(), 1'500U);
+  const auto next = subscribe("next");
+  // Until the lease has run out and the first page was taken.
+  for (int i = 0; i < 100 && server_.cli("XLEN", "{events:user}:alone:g") == "0"; ++i)
+    (void)next->fetch(Millis(100), {});
+  EXPECT_EQ(late->renew().size(), 1'500U);
+  for (const Result& result : settle(*late, deliveries)) ASSERT_TRUE(result.stale || result.code != ErrorCode::ok);
+}
+
+TEST_F(RedisRecovery, AFullServerEndsNoLease) {
+  publish(2);
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 2);
+  ASSERT_EQ(deliveries.size(), 2U);
+  server_.cli("CONFIG", "SET", "maxmemory", "1mb");
+  EXPECT_TRUE(subscription->renew().empty());
+  for (const Result& result : settle(*subscription, deliveries)) EXPECT_EQ(result.code, ErrorCode::ok);
+  server_.cli("CONFIG", "SET", "maxmemory", "0");
+  EXPECT_EQ(pending(), "0");
+}
+
+TEST_F(RedisRecovery, UpkeepTakesAGroupThatBeganAtATime) {
+  server_.cli("XADD", stream, "1000-1", "event", envelope(0));
+  GroupChange create;
+  create.kind = GroupChange::Kind::create;
+  create.at.kind = Start::Kind::time;
+  create.at.time = Wall(Millis(5'000));
+  transport_->change({stream, "g2"}, create);
+  Retention retention;
+  retention.age = Millis(0);
+  EXPECT_NO_THROW(transport_->tend(retention, {}));
+}
+
+TEST_F(RedisRecovery, UpkeepOfABadStreamStopsNoOther) {
+  publish(1);
+  server_.cli("XADD", "events:aaa", "*", "event", "{}");
+  server_.cli("XGROUP", "CREATE", "events:aaa", "bad", "0");
+  server_.cli("SADD", "{events:aaa}:groups", "bad");
+  server_.cli("SET", "{events:aaa}:live:bad", "not a sorted set");
+  const auto dying = subscribe("dying", Millis(100));
+  ASSERT_EQ(fetch(*dying, 1).size(), 1U);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (server_.cli("XLEN", "{events:user}:alone:g") != "1" && std::chrono::steady_clock::now() < deadline)
+    EXPECT_THROW(transport_->tend({}, {}), Error);
+  EXPECT_EQ(server_.cli("XLEN", "{events:user}:alone:g"), "1");
+}
+
+TEST_F(RedisRecovery, WhatIsLeasedIsNotPassed) {
+  publish(2);
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 2);
+  ASSERT_EQ(deliveries.size(), 2U);
+  Retention retention;
+  retention.age = Millis(0);
+  retention.pass_groups = {"g"};
+  transport_->tend(retention, {});
+  EXPECT_EQ(server_.cli("XLEN", stream), "2");
+  settle(*subscription, deliveries);
+}
+
+TEST_F(RedisRecovery, NoRoomIsWaitedOut) {
+  publish(1, 3'000);
+  const auto subscription = subscribe("a", Millis(30'000), 1000, 2'000);
+  const auto deliveries = fetch(*subscription, 1);
+  ASSERT_EQ(deliveries.size(), 1U);
+  server_.cli("CONFIG", "RESETSTAT");
+  (void)subscription->fetch(Millis(1'000), {});
+  EXPECT_LT(calls("evalsha"), 100);
+}
+
+TEST_F(RedisRecovery, TheShelfIsPagedToItsEnd) {
+  publish(6);
+  const auto dying = subscribe("dying", Millis(100));
+  const auto deliveries = fetch(*dying, 6);
+  ASSERT_EQ(deliveries.size(), 6U);
+  settle(*dying, std::span(deliveries.data(), 3), Settlement::Kind::dead);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (server_.cli("XLEN", "{events:user}:alone:g") != "3" && std::chrono::steady_clock::now() < deadline)
+    transport_->tend({}, {});
+  ShelfQuery query;
+  query.limit = 2;
+  std::set<std::string> seen;
+  for (auto page = transport_->shelf({stream, "g"}, query); !page.empty();
+       page = transport_->shelf({stream, "g"}, query)) {
+    for (const ShelfItem& item : page) seen.insert(item.key);
+    query.after = page.back().key;
+  }
+  EXPECT_EQ(seen.size(), 6U);
+}
+
+TEST_F(RedisRecovery, ThePageBehindTheLastIsEmpty) {
+  publish(5);
+  ReadRange range;
+  range.stream = stream;
+  range.last = true;
+  range.limit = 2;
+  const Page last = transport_->read(range, {});
+  ASSERT_EQ(last.records.size(), 2U);
+  range.last = false;
+  range.from = last.next;
+  EXPECT_TRUE(transport_->read(range, {}).records.empty());
+  // A wait for what does not come neither spins nor connects again and again.
+  server_.cli("CONFIG", "RESETSTAT");
+  range.from = {};
+  range.id = "none";
+  range.wait = Millis(500);
+  EXPECT_TRUE(transport_->read(range, {}).records.empty());
+  EXPECT_LT(calls("xread"), 20);
+}
+
+}  // namespace
+
+}  // namespace tidings::transport
