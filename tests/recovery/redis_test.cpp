@@ -38,11 +38,13 @@ class RedisRecovery : public ::testing::Test {
     for (const Result& result : results) ASSERT_EQ(result.code, ErrorCode::ok) << result.message;
   }
   std::unique_ptr<Subscription> subscribe(const std::string& instance, Millis lease = Millis(30'000),
-                                          std::size_t events = 1000, std::size_t bytes = std::size_t{8} << 20U) {
+                                          std::size_t events = 1000, std::size_t bytes = std::size_t{8} << 20U,
+                                          const std::vector<std::string>& more = {}) {
     Interest interest;
     interest.service = "g";
     interest.instance = instance;
     interest.streams = {stream};
+    interest.streams.insert(interest.streams.end(), more.begin(), more.end());
     interest.types = {"*"};
     interest.lease = lease;
     interest.events = events;
@@ -107,6 +109,13 @@ TEST_F(RedisRecovery, TheSameInstanceNameIsAnotherMember) {
     names.insert(name.substr(name.find('.', name.find('/'))));
   }
   EXPECT_EQ(names.size(), 2U);
+}
+
+TEST_F(RedisRecovery, AUserWithoutAPasswordIsNobodyElse) {
+  const std::string place = "@127.0.0.1:" + std::to_string(server_.port());
+  EXPECT_THROW(open_transport("redis://nobody" + place), Error);
+  server_.cli("ACL", "SETUSER", "guest", "on", "nopass", "~*", "&*", "+@all");
+  EXPECT_NO_THROW(open_transport("redis://guest" + place));
 }
 
 TEST_F(RedisRecovery, EntriesOfALostReplyComeAgain) {
@@ -188,6 +197,23 @@ TEST_F(RedisRecovery, ATakeoverByPagesIsOneTakeover) {
   for (const Result& result : settle(*late, deliveries)) ASSERT_TRUE(result.stale || result.code != ErrorCode::ok);
 }
 
+TEST_F(RedisRecovery, AMembershipThatEndsInOneStreamGivesBackTheOthers) {
+  publish(2);
+  const auto subscription = subscribe("a", Millis(30'000), 1000, std::size_t{8} << 20U, {"events:zeta"});
+  ASSERT_EQ(fetch(*subscription, 2).size(), 2U);
+  // As a takeover in the other stream does.
+  server_.cli("DEL", "{events:zeta}:live:g");
+  EXPECT_EQ(subscription->renew().size(), 2U);
+  const auto again = fetch(*subscription, 2);
+  ASSERT_EQ(again.size(), 2U);
+  for (const Delivery& each : again) {
+    EXPECT_FALSE(each.alone);
+    EXPECT_EQ(each.crashes, 0U);
+  }
+  settle(*subscription, again);
+  EXPECT_EQ(pending(), "0");
+}
+
 TEST_F(RedisRecovery, AFullServerEndsNoLease) {
   publish(2);
   const auto subscription = subscribe("a");
@@ -226,17 +252,33 @@ TEST_F(RedisRecovery, UpkeepOfABadStreamStopsNoOther) {
   EXPECT_EQ(server_.cli("XLEN", "{events:user}:alone:g"), "1");
 }
 
-TEST_F(RedisRecovery, WhatIsLeasedIsNotPassed) {
-  publish(2);
-  const auto subscription = subscribe("a");
-  const auto deliveries = fetch(*subscription, 2);
-  ASSERT_EQ(deliveries.size(), 2U);
+TEST_F(RedisRecovery, WhatIsRemovedWhileItIsLeasedIsKeptOrTold) {
+  server_.cli("XADD", stream, "1000-1", "event", envelope(0));
+  server_.cli("XADD", stream, "2000-1", "event", envelope(1));
+  auto alive = subscribe("alive", Millis(30'000), 1);
+  const auto one = fetch(*alive, 1);
+  const auto dying = subscribe("dying", Millis(100), 1);
+  ASSERT_EQ(one.size(), 1U);
+  ASSERT_EQ(fetch(*dying, 1).size(), 1U);
   Retention retention;
   retention.age = Millis(0);
   retention.pass_groups = {"g"};
   transport_->tend(retention, {});
-  EXPECT_EQ(server_.cli("XLEN", stream), "2");
-  settle(*subscription, deliveries);
+  ASSERT_EQ(server_.cli("XLEN", stream), "0");
+  settle(*alive, one, Settlement::Kind::again);
+  const auto again = fetch(*alive, 1);
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].envelope, envelope(0));
+  settle(*alive, again);
+  std::vector<Gap> gaps;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (gaps.empty() && std::chrono::steady_clock::now() < deadline) {
+    transport_->tend({}, {});
+    const Batch batch = alive->fetch(Millis(100), {});
+    gaps.insert(gaps.end(), batch.gaps.begin(), batch.gaps.end());
+  }
+  ASSERT_EQ(gaps.size(), 1U);
+  EXPECT_EQ(gaps[0].first, (Position{2000, 1}));
 }
 
 TEST_F(RedisRecovery, NoRoomIsWaitedOut) {

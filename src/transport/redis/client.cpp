@@ -56,6 +56,12 @@ void Client::exchange(const std::vector<Request*>& requests) {
     for (Request* request : requests) {
       if (request->replies.size() < request->commands->count()) request->failure.emplace(error);
     }
+  } catch (const std::exception& error) {  // Out of memory: who waits is told all the same.
+    connection_.reset();
+    for (Request* request : requests) {
+      if (request->replies.size() < request->commands->count())
+        request->failure.emplace(ErrorCode::internal, true, std::string("redis: ") + error.what());
+    }
   }
 }
 

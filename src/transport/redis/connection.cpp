@@ -73,7 +73,8 @@ Error error_of(std::string_view text) {
 
 Connection::Connection(const Endpoint& endpoint, WaitClock::time_point deadline) : socket_(endpoint.address, deadline) {
   Commands commands;
-  if (!endpoint.password.empty()) {
+  // A user without a password may be one of `nopass`; he is never somebody else.
+  if (!endpoint.user.empty() || !endpoint.password.empty()) {
     endpoint.user.empty() ? commands.add({"AUTH", endpoint.password})
                           : commands.add({"AUTH", endpoint.user, endpoint.password});
   }

@@ -186,9 +186,14 @@ local function empty(instance, died, limit)
     if page.err then page = {} end
     for _, entry in ipairs(page) do
       local r = record(key, entry[1])
-      if take(key, entry[1]) and r then
-        if died then r.crashes = tostring(tonumber(r.crashes) + 1) end
-        put((died or key == A) and A or R, r)
+      if take(key, entry[1]) then
+        if r then
+          if died then r.crashes = tostring(tonumber(r.crashes) + 1) end
+          put((died or key == A) and A or R, r)
+        elseif key == S then
+          -- Retention or an operator removed it while it was leased: nobody will get it, and the group is told.
+          call('RPUSH', Q, entry[1] .. ' ' .. entry[1])
+        end
       end
       moved = moved + 1
     end
@@ -268,13 +273,12 @@ for _, info in ipairs(call('XINFO', 'GROUPS', S)) do
   local group = {}
   for i = 1, #info, 2 do group[info[i]] = info[i + 1] end
   names[#names + 1] = group
-  local pending = call('XPENDING', S, group.name)
-  -- What is leased stays even for a group that may be passed.
-  if pending[1] > 0 and (not floor or less(pending[2], floor)) then floor = pending[2] end
   if not passable[group.name] then
+    local pending = call('XPENDING', S, group.name)
     local low = group['last-delivered-id']
     local m, s = string.match(low, '(%d+)-(%d+)')
     low = tonumber(s) < 2^53 and m .. '-' .. whole(tonumber(s) + 1) or whole(tonumber(m) + 1) .. '-0'
+    if pending[1] > 0 and less(pending[2], low) then low = pending[2] end
     if not floor or less(low, floor) then floor = low end
   end
 end

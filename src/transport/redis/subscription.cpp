@@ -129,6 +129,7 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
     ready_events_ = 0;
     for (Reader& reader : readers_) reader.connection.reset();
   }
+  if (!again && !member_.empty()) give_back(deadline);
   for (const Joined& joined : joined_) {
     const bool command = is_command_stream(joined.stream);
     const std::string start = joined.seen == EntryId{} ? start_word(interest_.start) : joined.seen.text();
@@ -159,6 +160,17 @@ RedisSubscription::~RedisSubscription() {
     }
   } catch (...) {
     // What could not be given back is found by its lease.
+  }
+}
+
+// What a membership that is over still holds in other streams: healthy work, which need not wait for a lease.
+void RedisSubscription::give_back(WaitClock::time_point deadline) {
+  for (const Joined& joined : joined_) {
+    try {
+      (void)store_.client().eval(Script::leave, joined.stream, {joined.group, member_}, deadline);
+    } catch (const Error& error) {
+      if (error.retryable()) throw;  // A group that is gone holds nothing.
+    }
   }
 }
 

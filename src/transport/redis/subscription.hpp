@@ -85,6 +85,7 @@ class RedisSubscription final : public Subscription {
   [[nodiscard]] bool look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline);
   [[nodiscard]] std::size_t room(std::size_t& bytes);
   void hand_out(Batch& batch, std::size_t events, std::size_t bytes);
+  void give_back(WaitClock::time_point deadline);
   void give_back_unseen(WaitClock::time_point deadline);
   void read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline);
   void read_new(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
