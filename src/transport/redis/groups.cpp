@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/envelope_member.hpp"
+#include "core/interest.hpp"
 #include "transport/redis/store.hpp"
 
 namespace tidings::transport::redis {
@@ -85,16 +86,6 @@ ShelfItem item_of(const Entry& entry, GroupRef group, std::string key) {
   item.last_failed = wall_of(entry.last);
   item.position = position_of(entry.position);
   return item;
-}
-
-bool wanted(const ShelfItem& item, const ShelfQuery& query) {
-  const auto any = [](const auto& list, const auto& value) {
-    return std::find(list.begin(), list.end(), value) != list.end();
-  };
-  return (query.states.empty() || any(query.states, item.state)) &&
-         (query.ids.empty() || any(query.ids, item.key) || (!item.id.empty() && any(query.ids, item.id))) &&
-         (query.reason.empty() || (item.state == ShelfState::dead && item.reason == query.reason)) &&
-         (query.after.empty() || item.key > query.after);
 }
 
 // A key that orders as its entry does.
@@ -307,7 +298,7 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
   const std::string stream(group.stream);
   const auto key = [&](std::string_view part) { return group_key(stream, part, group.group); };
   const auto add = [&](ShelfItem item) {
-    if (items.size() < query.limit && wanted(item, query)) items.push_back(std::move(item));
+    if (items.size() < query.limit && core::matches(item, query)) items.push_back(std::move(item));
     return items.size() < query.limit;
   };
   const auto live = scores(store, key("live"));

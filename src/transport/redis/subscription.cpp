@@ -9,40 +9,13 @@
 #include <tuple>
 
 #include "core/envelope_member.hpp"
+#include "core/interest.hpp"
 
 namespace tidings::transport::redis {
 namespace {
 
 constexpr Millis slice{250};
 constexpr std::size_t due_at_once = 500;
-
-std::string new_instance() {
-  static std::atomic<unsigned> number{0};
-  char host[256] = "localhost";
-  ::gethostname(host, sizeof host - 1);
-  return std::string(host) + ":" + std::to_string(::getpid()) + ":" + std::to_string(++number);
-}
-
-std::string join_lines(const std::vector<std::string>& types) {
-  std::string text;
-  for (const std::string& type : types) text.append(type).push_back('\n');
-  return text;
-}
-
-void check_interest(const Interest& interest) {
-  check_service_name(interest.service);
-  if (interest.streams.empty())
-    throw Error(ErrorCode::invalid, interest.service + " subscribes to no stream; name at least one");
-  std::vector<std::string> sorted = interest.streams;
-  std::sort(sorted.begin(), sorted.end());
-  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-    throw Error(ErrorCode::invalid, interest.service + " names a stream twice; name each once");
-  }
-  for (const std::string& stream : sorted) check_stream(stream);
-  if (interest.events == 0 || interest.lease.count() <= 0) {
-    throw Error(ErrorCode::invalid, interest.service + ": at least one event and a lease above zero are needed");
-  }
-}
 
 }  // namespace
 
@@ -100,8 +73,8 @@ RedisSubscription::RedisSubscription(Store& store, const Capabilities& limits, c
     : store_(store),
       limits_(limits),
       interest_(interest),
-      instance_(interest.instance.empty() ? new_instance() : interest.instance) {
-  check_interest(interest_);
+      instance_(interest.instance.empty() ? core::new_instance() : interest.instance) {
+  core::check_interest(interest_);
   for (const std::string& stream : interest_.streams) {
     const auto index = static_cast<std::uint32_t>(joined_.size());
     joined_.push_back({stream, std::string(group_of(stream, interest_.service))});
@@ -136,7 +109,7 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
     const Received answer =
         store_.client().eval(Script::join, joined.stream,
                              {joined.group, member, store_.now_word(), std::to_string(interest_.lease.count()),
-                              join_lines(interest_.types), command ? interest_.service : "", start},
+                              core::join_lines(interest_.types), command ? interest_.service : "", start},
                              deadline);
     if (answer.reply().text() != "OK") {
       throw Error(ErrorCode::conflict, joined.stream + " belongs to the service " + std::string(answer.reply().text()) +

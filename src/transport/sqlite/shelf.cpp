@@ -6,6 +6,7 @@
 #include "core/crc32c.hpp"
 #include "core/envelope_member.hpp"
 #include "core/failpoint.hpp"
+#include "core/interest.hpp"
 #include "transport/sqlite/groups.hpp"
 #include "transport/sqlite/ledger.hpp"
 #include "transport/sqlite/log.hpp"
@@ -32,16 +33,6 @@ std::string claim_key(std::int64_t claim, std::uint64_t position) {
   std::snprintf(text.data(), text.size(), "c%012lld.%012llu", static_cast<long long>(claim),
                 static_cast<unsigned long long>(position));
   return text.data();
-}
-
-bool wanted(const ShelfItem& item, const ShelfQuery& query) {
-  const auto any = [](const auto& list, const auto& value) {
-    return std::find(list.begin(), list.end(), value) != list.end();
-  };
-  return (query.states.empty() || any(query.states, item.state)) &&
-         (query.ids.empty() || any(query.ids, item.key) || (!item.id.empty() && any(query.ids, item.id))) &&
-         (query.reason.empty() || (item.state == ShelfState::dead && item.reason == query.reason)) &&
-         (query.after.empty() || item.key > query.after);
 }
 
 std::optional<Wall> wall_or_nothing(const Query& row, int column) {
@@ -109,7 +100,7 @@ void list_claims(Store& store, Database& db, GroupKey key, GroupRef ref, const S
         item.envelope = record.envelope;
         if (!record.damaged) item.id = core::envelope_member(record.envelope, "id");
       }
-      if (wanted(item, query)) found.push_back(std::move(item));
+      if (core::matches(item, query)) found.push_back(std::move(item));
     }
   }
 }

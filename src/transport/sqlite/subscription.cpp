@@ -1,45 +1,12 @@
 #include "transport/sqlite/subscription.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 
 #include "core/failpoint.hpp"
+#include "core/interest.hpp"
 
 namespace tidings::transport::sqlite {
-namespace {
-
-std::string new_instance() {
-  static std::atomic<unsigned> number{0};
-  char host[256] = "localhost";
-  ::gethostname(host, sizeof host - 1);
-  return std::string(host) + ":" + std::to_string(::getpid()) + ":" + std::to_string(++number);
-}
-
-std::string join_lines(const std::vector<std::string>& types) {
-  std::string text;
-  for (const std::string& type : types) text.append(type).push_back('\n');
-  return text;
-}
-
-void check_interest(const Interest& interest) {
-  check_service_name(interest.service);
-  if (interest.streams.empty())
-    throw Error(ErrorCode::invalid, interest.service + " subscribes to no stream; name at least one");
-  std::vector<std::string> sorted = interest.streams;
-  std::sort(sorted.begin(), sorted.end());
-  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-    throw Error(ErrorCode::invalid, interest.service + " names a stream twice; name each once");
-  }
-  for (const std::string& stream : sorted) check_stream(stream);
-  if (interest.events == 0 || interest.lease.count() <= 0) {
-    throw Error(ErrorCode::invalid, interest.service + ": at least one event and a lease above zero are needed");
-  }
-}
-
-}  // namespace
-
 std::uint64_t start_offset(Database& db, std::int64_t stream, const Start& start) {
   Query query(db, "SELECT first, next FROM streams WHERE id=?", stream);
   if (!query.step()) return 1;
@@ -64,8 +31,8 @@ SqliteSubscription::SqliteSubscription(Store& store, const Capabilities& limits,
     : store_(store),
       limits_(limits),
       interest_(interest),
-      instance_(interest.instance.empty() ? new_instance() : interest.instance) {
-  check_interest(interest_);
+      instance_(interest.instance.empty() ? core::new_instance() : interest.instance) {
+  core::check_interest(interest_);
   groups_.resize(interest_.streams.size());
   take_over_dead(store_);
   join(Millis{30'000});
@@ -115,7 +82,7 @@ void SqliteSubscription::join(Millis within) {
   store_.write(deadline_in(within), [&](Database& db) {
     join_groups(db, groups);
     Query(db, "INSERT INTO owners(instance, service, boot_id, lease_until, types) VALUES(?,?,?,?,?)", instance_,
-          interest_.service, store_.boot_id(), until, join_lines(interest_.types))
+          interest_.service, store_.boot_id(), until, core::join_lines(interest_.types))
         .run();
     owner = db.last_id();
     for (const JoinedGroup& group : groups) {
