@@ -85,6 +85,7 @@ class TidingsConan(ConanFile):
             "boost::headers",
             "simdjson::simdjson",
             "sqlite3::sqlite",
+            "openssl::ssl",
             "openssl::crypto",
             "fmt::fmt",
             "spdlog::spdlog",

@@ -29,14 +29,17 @@ using Open = std::shared_ptr<transport::Transport> (*)(const Url&, const Environ
 struct Scheme {
   std::string_view name;
   Open open;
-  bool wants_level = false;  // It writes things of its own, beside what is published, at the level that is asked for.
+  bool wants_level = false;  // It writes things beside what is published, at the level that is asked for.
 };
 
 constexpr Scheme schemes[] = {
     {"memory", &open_memory},
     {"sqlite", &transport::open_sqlite, true},
-    {"redis", &open_redis},
-    {"redis+unix", &open_redis},
+    {"redis", &open_redis, true},
+    {"rediss", &open_redis, true},
+    {"redis+unix", &open_redis, true},
+    {"redis+sentinel", &open_redis, true},
+    {"redis+cluster", &open_redis, true},
 };
 
 /// What every transport's URL may say, and what only the bus acts on.

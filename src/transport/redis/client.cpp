@@ -13,55 +13,36 @@ WaitClock::time_point deadline_in(std::chrono::milliseconds wait) noexcept {
 struct Client::Request {
   const Commands* commands = nullptr;
   WaitClock::time_point deadline{};
-  std::vector<Received> replies{};
+  Received replies{};
   std::optional<Error> failure{};
   std::condition_variable wake{};
   bool taken = false, done = false;
+
+  [[nodiscard]] bool complete() const noexcept { return replies.count() == commands->count(); }
 };
 
-Client::Client(Endpoint endpoint, WaitClock::time_point deadline) : endpoint_(std::move(endpoint)) { open(deadline); }
-
-std::unique_ptr<Connection> Client::connect(WaitClock::time_point deadline) const {
-  return std::make_unique<Connection>(endpoint_, deadline);
-}
-
-void Client::open(WaitClock::time_point deadline) {
-  auto connection = connect(deadline);
-  Commands commands;
-  for (std::size_t i = 0; i < script_count; ++i) commands.add({"SCRIPT", "LOAD", script_text(static_cast<Script>(i))});
-  connection->send(commands, deadline);
-  for (std::size_t i = 0; i < script_count; ++i) {
-    const Received received = connection->receive(deadline);
-    if (received.reply().error()) throw error_of(received.reply().text());
-    const std::lock_guard lock(names_mutex_);
-    names_[i] = received.reply().text();
-  }
-  connection_ = std::move(connection);
-}
-
-void Client::exchange(const std::vector<Request*>& requests) {
+void Client::exchange(const std::vector<Request*>& requests, bool anew) {
   WaitClock::time_point deadline{};
   for (const Request* request : requests) deadline = std::max(deadline, request->deadline);
+  std::optional<Error> failure;
   try {
-    if (!connection_) open(deadline);
+    if (anew) connection_.reset();
+    if (!connection_) connection_ = connect_(deadline);
+    for (Request* request : requests) request->replies.parsed = std::make_shared<Received::Parsed>();
     for (const Request* request : requests) connection_->send(*request->commands, deadline);
     for (Request* request : requests) {
-      request->replies.reserve(request->commands->count());
-      while (request->replies.size() < request->commands->count()) {
-        request->replies.push_back(connection_->receive(deadline));
-      }
+      request->replies = connection_->receive(deadline, request->commands->count(), silence_, failure);
+      if (failure) break;
     }
   } catch (const Error& error) {
-    connection_.reset();  // Replies would come for commands that nobody waits for any more.
-    for (Request* request : requests) {
-      if (request->replies.size() < request->commands->count()) request->failure.emplace(error);
-    }
+    failure.emplace(error);
   } catch (const std::exception& error) {  // Out of memory: who waits is told all the same.
-    connection_.reset();
-    for (Request* request : requests) {
-      if (request->replies.size() < request->commands->count())
-        request->failure.emplace(ErrorCode::internal, true, std::string("redis: ") + error.what());
-    }
+    failure.emplace(ErrorCode::internal, true, std::string("redis: ") + error.what());
+  }
+  if (!failure) return;
+  connection_.reset();  // Replies would come for commands that nobody waits for any more.
+  for (Request* request : requests) {
+    if (!request->complete()) request->failure.emplace(*failure);
   }
 }
 
@@ -74,8 +55,9 @@ void Client::lead(std::unique_lock<std::mutex>& lock) {
     requests.back()->taken = true;
     bytes += requests.back()->commands->bytes().size();
   }
+  const bool anew = std::exchange(anew_, false);
   lock.unlock();
-  exchange(requests);
+  exchange(requests, anew);
   lock.lock();
   for (Request* request : requests) {
     request->done = true;
@@ -83,7 +65,7 @@ void Client::lead(std::unique_lock<std::mutex>& lock) {
   }
 }
 
-std::vector<Received> Client::run(const Commands& commands, WaitClock::time_point deadline, std::size_t* answered) {
+Received Client::run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure) {
   Request request{.commands = &commands, .deadline = deadline};
   std::unique_lock lock(mutex_);
   waiting_.push_back(&request);
@@ -97,44 +79,19 @@ std::vector<Received> Client::run(const Commands& commands, WaitClock::time_poin
       request.wake.wait(lock);
     } else if (request.wake.wait_until(lock, deadline) == std::cv_status::timeout && !request.taken && led_) {
       std::erase(waiting_, &request);
-      throw Error(ErrorCode::timeout, true, "redis: the deadline passed before the connection was free; try again");
+      // It was not sent, so that there is nothing unclear about it.
+      failure.emplace(ErrorCode::unavailable, true,
+                      "redis: the deadline passed before the connection was free; try again");
+      return {};
     }
   }
-  lock.unlock();
-  if (answered != nullptr) *answered = request.replies.size();
-  if (request.failure && answered == nullptr) throw *request.failure;
-  if (request.failure && request.replies.empty()) throw *request.failure;
+  failure = std::move(request.failure);
   return std::move(request.replies);
 }
 
-Received Client::call(std::initializer_list<std::string_view> words, WaitClock::time_point deadline) {
-  Commands commands;
-  commands.add(words);
-  std::vector<Received> replies = run(commands, deadline);
-  if (replies[0].reply().error()) throw error_of(replies[0].reply().text());
-  return std::move(replies[0]);
-}
-
-Received Client::eval(Script script, std::string_view stream, const std::vector<std::string>& arguments,
-                      WaitClock::time_point deadline) {
-  const auto write = [&](std::string_view verb, std::string_view body) {
-    Commands commands;
-    commands.begin(arguments.size() + 4).word(verb).word(body).word("1").word(stream);
-    for (const std::string& argument : arguments) commands.word(argument);
-    return commands;
-  };
-  std::string name;
-  {
-    const std::lock_guard lock(names_mutex_);
-    name = names_[static_cast<std::size_t>(script)];
-  }
-  std::vector<Received> replies = run(write("EVALSHA", name), deadline);
-  // Somebody emptied the server's scripts: nothing was done.
-  if (replies[0].reply().error() && replies[0].reply().text().starts_with("NOSCRIPT")) {
-    replies = run(write("EVAL", script_text(script)), deadline);
-  }
-  if (replies[0].reply().error()) throw error_of(replies[0].reply().text());
-  return std::move(replies[0]);
+void Client::renew() {
+  const std::lock_guard lock(mutex_);
+  anew_ = true;
 }
 
 }  // namespace tidings::transport::redis

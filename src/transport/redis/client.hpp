@@ -1,57 +1,46 @@
-// Commands of many threads over one connection: whoever comes first sends for all who have come by then, so that they
-// share a round trip and the server's sync.
+// Commands of many threads over one connection to one server: whoever comes first sends for all who have come by then,
+// so that they share a round trip and the server's sync.
 #pragma once
 
-#include <array>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
-#include <vector>
+#include <optional>
 
 #include "transport/redis/connection.hpp"
 
 namespace tidings::transport::redis {
 
-/// What runs on the server in one step. The values index Client's list.
-enum class Script : std::uint8_t { join, look, settle, renew, orphans, leave, move, remove, trim };
-inline constexpr std::size_t script_count = 9;
-
-/// The text of a script.
-[[nodiscard]] std::string script_text(Script script);
-
 /// Any thread.
 class Client {
  public:
-  /// Connects at once, so that a wrong URL shows.
-  Client(Endpoint endpoint, WaitClock::time_point deadline);
+  using Connect = std::function<std::unique_ptr<Connection>(WaitClock::time_point deadline)>;
 
-  /// Sends the commands and returns their replies, errors among them. Throws Error when the connection fails before all
-  /// are there: what the server did is unknown then, and `answered` says how many replies had come.
-  std::vector<Received> run(const Commands& commands, WaitClock::time_point deadline, std::size_t* answered = nullptr);
-  /// One command; an error reply is thrown.
-  Received call(std::initializer_list<std::string_view> words, WaitClock::time_point deadline);
-  /// Runs a script on `stream` with `arguments`; an error reply is thrown.
-  Received eval(Script script, std::string_view stream, const std::vector<std::string>& arguments,
-                WaitClock::time_point deadline);
-  /// A connection of one's own, to the same place.
-  [[nodiscard]] std::unique_ptr<Connection> connect(WaitClock::time_point deadline) const;
-  [[nodiscard]] const Endpoint& endpoint() const noexcept { return endpoint_; }
+  /// `connect` makes a new connection whenever one is needed and there is none.
+  /// `silence`: how long the server may say nothing while replies are expected.
+  explicit Client(Connect connect, std::chrono::milliseconds silence = Connection::longest_silence)
+      : connect_(std::move(connect)), silence_(silence) {}
+
+  /// Sends the commands and returns their replies, errors among them. When the connection fails before all are there,
+  /// returns those that came, and `failure`: what the server did with the others is unknown then, unless
+  /// Received::sent() says that nothing was sent.
+  Received run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure);
+  /// Connects anew before the next command.
+  void renew();
 
  private:
   struct Request;
   void lead(std::unique_lock<std::mutex>& lock);
-  void exchange(const std::vector<Request*>& requests);
-  void open(WaitClock::time_point deadline);
+  void exchange(const std::vector<Request*>& requests, bool anew);
 
-  const Endpoint endpoint_;
+  const Connect connect_;
+  const std::chrono::milliseconds silence_;
   std::mutex mutex_{};
   std::deque<Request*> waiting_{};
-  bool led_ = false;
+  bool led_ = false, anew_ = false;
   std::unique_ptr<Connection> connection_{};  // The leader's.
-  std::mutex names_mutex_{};
-  std::array<std::string, script_count> names_{};  // The scripts' digests.
 };
 
 /// A deadline in `wait` from now, kept within what a clock can count.

@@ -1,57 +1,14 @@
 #include "transport/redis/connection.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 namespace tidings::transport::redis {
 namespace {
 
 constexpr std::size_t padding = 64, smallest_block = 64U << 10, least_room = 16U << 10;
 
-std::int64_t database_of(std::string_view text) {
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size() || number < 0) {
-    throw Error(ErrorCode::invalid, "redis: the database of the URL is not a number; write redis://host:6379/0");
-  }
-  return number;
-}
-
-std::string read_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  if (!std::getline(file, line)) {
-    throw Error(ErrorCode::invalid, "redis: password_file=" + path + " cannot be read; make it readable for this user");
-  }
-  return line;
-}
-
 }  // namespace
-
-Endpoint endpoint_of(const Url& url) {
-  url.check_options({"durability", "database", "password_file"});
-  Endpoint endpoint;
-  endpoint.user = url.user;
-  endpoint.password = url.password;
-  if (const auto file = url.option("password_file")) endpoint.password = read_line(*file);
-  if (const char* secret = std::getenv("TIDINGS_PASSWORD"); endpoint.password.empty() && secret != nullptr) {
-    endpoint.password = secret;
-  }
-  if (url.scheme == "redis+unix") {
-    endpoint.address.path = url.path;
-    endpoint.database = database_of(url.option("database").value_or("0"));
-    return endpoint;
-  }
-  if (url.hosts.size() > 1)
-    throw Error(ErrorCode::invalid, "redis: one host is expected; several are a cluster's or a sentinel's");
-  endpoint.address.host = url.hosts.empty() ? "127.0.0.1" : url.hosts.front().first;
-  endpoint.address.port = url.hosts.empty() || url.hosts.front().second == 0 ? 6379 : url.hosts.front().second;
-  endpoint.database = database_of(url.path.empty() ? url.option("database").value_or("0") : url.path);
-  return endpoint;
-}
 
 Error error_of(std::string_view text) {
   const std::string what = "redis: " + std::string(text);
@@ -64,32 +21,32 @@ Error error_of(std::string_view text) {
   if (is("NOGROUP")) return {ErrorCode::not_found, what};
   if (is("MISCONF")) return {ErrorCode::full, true, what + "; make room on the server's disk"};
   for (const char* passing : {"ERR max number of clients reached", "LOADING", "READONLY", "MASTERDOWN", "BUSY ",
-                              "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "NOREPLICAS"}) {
+                              "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "NOREPLICAS", "MOVED ", "ASK "}) {
     if (is(passing)) return {ErrorCode::unavailable, true, what + "; this passes, try again"};
   }
   if (is("WRONGTYPE")) return {ErrorCode::conflict, what + "; something else uses this key: name another database"};
   return {ErrorCode::internal, what};
 }
 
-Connection::Connection(const Endpoint& endpoint, WaitClock::time_point deadline) : socket_(endpoint.address, deadline) {
+Connection::Connection(const Address& address, const Endpoint& endpoint, WaitClock::time_point deadline)
+    : address_(address), socket_(address, endpoint.tls.get(), deadline) {
   Commands commands;
+  const Login& login = endpoint.login;
   // A user without a password may be one of `nopass`; he is never somebody else.
-  if (!endpoint.user.empty() || !endpoint.password.empty()) {
-    endpoint.user.empty() ? commands.add({"AUTH", endpoint.password})
-                          : commands.add({"AUTH", endpoint.user, endpoint.password});
+  if (!login.user.empty() || !login.password.empty()) {
+    login.user.empty() ? commands.add({"AUTH", login.password}) : commands.add({"AUTH", login.user, login.password});
   }
   if (endpoint.database != 0) commands.add({"SELECT", std::to_string(endpoint.database)});
   commands.add({"CLIENT", "SETNAME", "tidings"});
   commands.add({"CLIENT", "ID"});
   send(commands, deadline);
+  const Received received = receive(deadline, commands.count());
+  id_ = received.reply(commands.count() - 1).integer();
   for (std::size_t i = 0; i < commands.count(); ++i) {
-    const Received received = receive(deadline);
-    const bool last = i + 1 == commands.count();
-    if (last) id_ = received.reply().integer();
-    // A user that may not name its connection can still do the rest.
-    if (received.reply().error() && i + 2 < commands.count()) throw error_of(received.reply().text());
-    if (received.reply().error() && received.reply().text().starts_with("NOAUTH"))
-      throw error_of(received.reply().text());
+    const Reply reply = received.reply(i);
+    // A user that may not name its connection, or a sentinel that has no names, can still do the rest.
+    const bool needed = i + 2 < commands.count() || reply.text().starts_with("NOAUTH");
+    if (reply.error() && needed) throw error_of(reply.text());
   }
 }
 
@@ -100,7 +57,7 @@ void Connection::make_room(std::size_t wanted) {
   if (block_.use_count() == 1 && capacity_ >= held + wanted) {
     std::memmove(block_.get(), block_.get() + begin_, held);
   } else {
-    const std::size_t size = std::max(smallest_block, held + wanted + held / 2);
+    const std::size_t size = std::max({smallest_block, held + wanted + held / 2, usual_ + usual_ / 4});
     std::shared_ptr<std::byte[]> larger(new std::byte[size + padding]);
     if (held > 0) std::memcpy(larger.get(), block_.get() + begin_, held);
     std::memset(larger.get() + size, 0, padding);
@@ -111,24 +68,49 @@ void Connection::make_room(std::size_t wanted) {
   begin_ = 0;
 }
 
-Received Connection::receive(WaitClock::time_point deadline) {
-  parser_.reset();
+Received Connection::receive(WaitClock::time_point deadline, std::size_t replies) {
+  std::optional<Error> failure;
+  Received received = receive(deadline, replies, longest_silence, failure);
+  if (failure) throw Error(*failure);
+  return received;
+}
+
+Received Connection::receive(WaitClock::time_point deadline, std::size_t replies, std::chrono::milliseconds silence,
+                             std::optional<Error>& failure) {
+  parser_.reset(replies);
   for (;;) {
     const std::string_view bytes(block_ ? reinterpret_cast<const char*>(block_.get()) + begin_ : "", end_ - begin_);
     const ReplyParser::Status status = parser_.parse(bytes);
-    if (status == ReplyParser::Status::complete) {
-      Received received{block_, std::make_shared<std::vector<Value>>(parser_.values()),
-                        bytes.substr(0, parser_.size())};
-      begin_ += parser_.size();
-      return received;
+    if (status == ReplyParser::Status::incomplete) {
+      try {
+        make_room(std::max(least_room, parser_.missing()));
+        end_ += socket_.read({block_.get() + end_, capacity_ - end_}, std::min(deadline, WaitClock::now() + silence));
+        continue;
+      } catch (const Error& error) {
+        failure.emplace(error);
+      }
+    } else if (status == ReplyParser::Status::malformed) {
+      failure.emplace(ErrorCode::unavailable, true,
+                      "redis: what the server sent is not RESP; is this port a Redis server's?");
     }
-    if (status == ReplyParser::Status::malformed) {
-      throw Error(ErrorCode::unavailable, true,
-                  "redis: what the server sent is not RESP; is this port a Redis server's?");
-    }
-    make_room(std::max(least_room, parser_.missing()));
-    end_ += socket_.read({block_.get() + end_, capacity_ - end_}, deadline);
+    auto parsed = std::make_shared<Received::Parsed>();
+    const std::size_t size = parser_.size();
+    parser_.move_to(parsed->values, parsed->starts);
+    usual_ = std::max(size, usual_ - usual_ / 8);
+    // Where a room was made meanwhile, the bytes have moved.
+    Received received{
+        block_, std::move(parsed), {block_ ? reinterpret_cast<const char*>(block_.get()) + begin_ : "", end_ - begin_}};
+    begin_ += size;
+    return received;
   }
+}
+
+Commands Connection::end_command() const {
+  const std::string id = std::to_string(id_), local = socket_.local();
+  Commands commands;
+  local.empty() ? commands.add({"CLIENT", "KILL", "ID", id})
+                : commands.add({"CLIENT", "KILL", "ID", id, "ADDR", local});
+  return commands;
 }
 
 Received Connection::call(const Commands& command, WaitClock::time_point deadline) {

@@ -2,33 +2,34 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <tidings/error.hpp>
-#include <tidings/url.hpp>
 
+#include "transport/redis/endpoint.hpp"
 #include "transport/redis/resp.hpp"
 #include "transport/redis/socket.hpp"
 
 namespace tidings::transport::redis {
 
-/// How to reach a server, out of a URL.
-struct Endpoint {
-  Address address{};
-  std::string user{}, password{};
-  std::int64_t database = 0;
-};
-
-/// Of `redis://user:password@host:port/database` or `redis+unix:///path?database=0`. The password may come from the
-/// option `password_file` or from $TIDINGS_PASSWORD. Throws Error{invalid}.
-[[nodiscard]] Endpoint endpoint_of(const Url& url);
-
-/// A reply with the bytes that it stands in; `reply` borrows from both.
+/// Replies, one for each command, with the bytes that they stand in; what reply() returns borrows from both.
 struct Received {
-  std::shared_ptr<const std::byte[]> block{};  ///< Readable for 64 bytes behind the reply.
-  std::shared_ptr<const std::vector<Value>> values{};
+  struct Parsed {
+    std::vector<Value> values{};
+    std::vector<std::size_t> starts{};  ///< Of each reply, its first value.
+  };
+  std::shared_ptr<const std::byte[]> block{};  ///< Readable for 64 bytes behind the replies.
+  std::shared_ptr<const Parsed> parsed{};
   std::string_view bytes{};
-  [[nodiscard]] Reply reply() const noexcept { return {bytes, *values}; }
+
+  /// Whether the commands were sent at all.
+  [[nodiscard]] bool sent() const noexcept { return parsed != nullptr; }
+  [[nodiscard]] std::size_t count() const noexcept { return parsed ? parsed->starts.size() : 0; }
+  /// Of an index below count().
+  [[nodiscard]] Reply reply(std::size_t index = 0) const noexcept {
+    return {bytes, parsed->values, parsed->starts[index]};
+  }
 };
 
 /// What an error reply of the server means to a caller.
@@ -36,26 +37,42 @@ struct Received {
 
 class Connection {
  public:
-  /// Connects and signs in. Throws Error{unavailable}, {timeout}, or {unauthorized} for what the server refuses.
-  Connection(const Endpoint& endpoint, WaitClock::time_point deadline);
+  /// Connects to `address` and signs in as `endpoint` says. Throws Error{unavailable}, {timeout}, or {unauthorized} for
+  /// what the server refuses.
+  Connection(const Address& address, const Endpoint& endpoint, WaitClock::time_point deadline);
 
   void send(const Commands& commands, WaitClock::time_point deadline) { socket_.write(commands.bytes(), deadline); }
-  /// The next reply, in a block that the caller may keep.
-  [[nodiscard]] Received receive(WaitClock::time_point deadline);
+  /// The next `replies` replies, in a block that the caller may keep.
+  [[nodiscard]] Received receive(WaitClock::time_point deadline, std::size_t replies = 1);
+  /// The same; where the connection fails in between, those that came, and `failure`.
+  [[nodiscard]] Received receive(WaitClock::time_point deadline, std::size_t replies, std::chrono::milliseconds silence,
+                                 std::optional<Error>& failure);
   /// Sends one command and returns its reply. An error reply is thrown.
   Received call(const Commands& command, WaitClock::time_point deadline);
-  [[nodiscard]] bool readable(WaitClock::time_point deadline) { return begin_ < end_ || socket_.readable(deadline); }
+  [[nodiscard]] bool readable(WaitClock::time_point deadline) { return buffered() || socket_.readable(deadline); }
+  [[nodiscard]] bool buffered() const noexcept { return begin_ < end_ || socket_.buffered(); }
+  [[nodiscard]] int descriptor() const noexcept { return socket_.descriptor(); }
   /// Its id on the server, for CLIENT UNBLOCK.
   [[nodiscard]] std::int64_t id() const noexcept { return id_; }
+  /// The command that ends this connection from another one, so that nothing of it is run that the server has not read
+  /// yet. It says whose it is, since another server counts its connections for itself.
+  [[nodiscard]] Commands end_command() const;
+  [[nodiscard]] const Address& address() const noexcept { return address_; }
+
+  /// A server that says nothing for so long, while replies are expected, hangs: who waits for it is told so, even if
+  /// his deadline is later, since another server may have taken its place.
+  static constexpr std::chrono::milliseconds longest_silence{5'000};
 
  private:
   void make_room(std::size_t wanted);
 
+  Address address_;
   Socket socket_;
   std::int64_t id_ = 0;
   ReplyParser parser_{};
   std::shared_ptr<std::byte[]> block_{};
   std::size_t capacity_ = 0, begin_ = 0, end_ = 0;  // Of the bytes that were received and not taken.
+  std::size_t usual_ = 0;                           // Bytes of replies, as seen lately.
 };
 
 }  // namespace tidings::transport::redis

@@ -34,16 +34,16 @@ Commands command(std::initializer_list<std::string_view> words) {
 }
 
 // The reply of one command; nothing where the server says that there is no such key or group.
-std::optional<Received> ask(Store& store, std::initializer_list<std::string_view> words) {
-  std::vector<Received> replies = store.client().run(command(words), deadline_in(patience));
-  const Reply reply = replies[0].reply();
-  if (!reply.error()) return std::move(replies[0]);
+std::optional<Replies> ask(Store& store, std::string_view stream, std::initializer_list<std::string_view> words) {
+  Replies replies = store.nodes().run(stream, command(words), deadline_in(patience));
+  const Reply reply = replies.reply();
+  if (!reply.error()) return replies;
   if (reply.text().starts_with("NOGROUP") || reply.text().starts_with("ERR no such key")) return std::nullopt;
   throw error_of(reply.text());
 }
 
-std::uint64_t count(Store& store, std::initializer_list<std::string_view> words) {
-  const auto answer = ask(store, words);
+std::uint64_t count(Store& store, std::string_view stream, std::initializer_list<std::string_view> words) {
+  const auto answer = ask(store, stream, words);
   return answer ? static_cast<std::uint64_t>(std::max<std::int64_t>(answer->reply().integer(), 0)) : 0;
 }
 
@@ -100,7 +100,7 @@ std::string key_of(char shelf, EntryId id) {
 template <class Visit>
 void each_entry(Store& store, const std::string& key, Visit visit) {
   for (std::string from = "-";;) {
-    const auto answer = ask(store, {"XRANGE", key, from, "+", "COUNT", std::to_string(page)});
+    const auto answer = ask(store, key, {"XRANGE", key, from, "+", "COUNT", std::to_string(page)});
     if (!answer) return;
     const std::size_t size = answer->reply().size();
     Reply at = answer->reply();
@@ -125,7 +125,7 @@ struct Pending {
 std::vector<Pending> pending_of(Store& store, const std::string& key, std::string_view group) {
   std::vector<Pending> all;
   for (std::string from = "-";;) {
-    const auto answer = ask(store, {"XPENDING", key, group, from, "+", std::to_string(page)});
+    const auto answer = ask(store, key, {"XPENDING", key, group, from, "+", std::to_string(page)});
     if (!answer) return all;
     const Reply reply = answer->reply();
     for (std::size_t i = 0; i < reply.size(); ++i) {
@@ -143,7 +143,7 @@ std::map<std::string, std::string> scores(Store& store, const std::string& key) 
   // By pages: a reply has a most of elements.
   for (std::size_t first = 0;; first += page) {
     const auto answer =
-        ask(store, {"ZRANGE", key, std::to_string(first), std::to_string(first + page - 1), "WITHSCORES"});
+        ask(store, key, {"ZRANGE", key, std::to_string(first), std::to_string(first + page - 1), "WITHSCORES"});
     const std::size_t size = answer ? answer->reply().size() : 0;
     for (std::size_t i = 0; i + 1 < size; i += 2)
       all[std::string(answer->reply()[i].text())] = std::string(answer->reply()[i + 1].text());
@@ -162,7 +162,7 @@ struct Unread {
 Unread unread_after(Store& store, const std::string& stream, const EntryId& delivered) {
   Unread unread;
   for (EntryId after = delivered;;) {
-    const auto answer = ask(store, {"XRANGE", stream, "(" + after.text(), "+", "COUNT", std::to_string(page)});
+    const auto answer = ask(store, stream, {"XRANGE", stream, "(" + after.text(), "+", "COUNT", std::to_string(page)});
     const std::size_t size = answer ? answer->reply().size() : 0;
     if (size > 0 && unread.events == 0) (void)parse_id(answer->reply()[0][0].text(), unread.first);
     unread.events += size;
@@ -201,9 +201,9 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
     older(entry.position.milliseconds > 0 ? entry.position.milliseconds : entry.id.milliseconds);
     return true;
   });
-  info.retrying = count(store, {"ZCARD", key("due")});
-  info.dead_letters = count(store, {"XLEN", key("dead")});
-  if (const auto state = ask(store, {"HGETALL", key("state")})) {
+  info.retrying = count(store, key("due"), {"ZCARD", key("due")});
+  info.dead_letters = count(store, key("dead"), {"XLEN", key("dead")});
+  if (const auto state = ask(store, key("state"), {"HGETALL", key("state")})) {
     const auto values = fields_of(state->reply());
     const auto number = [&](const char* name) {
       const auto found = values.find(name);
@@ -218,7 +218,7 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
   for (const auto& [member, until] : scores(store, key("live"))) {
     if (std::stod(until) < static_cast<double>(now)) continue;
     ++info.consumers;
-    const auto named = ask(store, {"HGET", key("types"), member});
+    const auto named = ask(store, key("types"), {"HGET", key("types"), member});
     for (std::string_view rest = named ? named->reply().text() : ""; !rest.empty();) {
       const std::size_t end = rest.find('\n');
       types.emplace(rest.substr(0, end));
@@ -234,14 +234,16 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
 
 std::vector<std::string> list_streams(Store& store) {
   std::set<std::string> names;
-  for (const char* pattern : {"events:*", "commands:*"}) {
-    for (std::string cursor = "0";;) {
-      const Received answer = store.client().call({"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "stream"},
-                                                  deadline_in(patience));
-      const Reply found = answer.reply()[1];
-      for (std::size_t i = 0; i < found.size(); ++i) names.emplace(found[i].text());
-      cursor = answer.reply()[0].text();
-      if (cursor == "0") break;
+  for (const std::string& place : store.nodes().key_of_each()) {
+    for (const char* pattern : {"events:*", "commands:*"}) {
+      for (std::string cursor = "0";;) {
+        const Replies answer = store.nodes().call(
+            place, {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "stream"}, deadline_in(patience));
+        const Reply found = answer.reply()[1];
+        for (std::size_t i = 0; i < found.size(); ++i) names.emplace(found[i].text());
+        cursor = answer.reply()[0].text();
+        if (cursor == "0") break;
+      }
     }
   }
   return {names.begin(), names.end()};
@@ -249,7 +251,7 @@ std::vector<std::string> list_streams(Store& store) {
 
 std::vector<std::string> list_groups(Store& store, std::string_view stream) {
   std::vector<std::string> names;
-  const auto answer = ask(store, {"XINFO", "GROUPS", stream});
+  const auto answer = ask(store, stream, {"XINFO", "GROUPS", stream});
   if (!answer) return names;
   for (std::size_t i = 0; i < answer->reply().size(); ++i)
     names.emplace_back(fields_of(answer->reply()[i]).at("name").text());
@@ -261,15 +263,15 @@ std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) 
   std::vector<StreamInfo> all;
   const std::vector<std::string> names =
       stream.empty() ? list_streams(store) : std::vector<std::string>{std::string(stream)};
-  const std::int64_t now = store.now_ms();
   for (const std::string& name : names) {
-    const auto answer = ask(store, {"XINFO", "STREAM", name});
+    const std::int64_t now = store.now_ms(name);
+    const auto answer = ask(store, name, {"XINFO", "STREAM", name});
     if (!answer) continue;
     const auto fields = fields_of(answer->reply());
     StreamInfo info;
     info.name = name;
     info.length = static_cast<std::uint64_t>(fields.at("length").integer());
-    info.bytes = count(store, {"MEMORY", "USAGE", name});
+    info.bytes = count(store, name, {"MEMORY", "USAGE", name});
     EntryId last, first;
     (void)parse_id(fields.at("last-generated-id").text(), last);
     info.end = position_of(last.next());
@@ -281,7 +283,7 @@ std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) 
     if (EntryId newest; parse_id(fields.at("last-entry")[0].text(), newest)) {
       info.newest = Wall(Millis(static_cast<std::int64_t>(newest.milliseconds)));
     }
-    if (const auto groups = ask(store, {"XINFO", "GROUPS", name})) {
+    if (const auto groups = ask(store, name, {"XINFO", "GROUPS", name})) {
       for (std::size_t i = 0; i < groups->reply().size(); ++i) {
         info.groups.push_back(info_of(store, name, groups->reply()[i], now, last));
       }
@@ -303,7 +305,7 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
   };
   const auto live = scores(store, key("live"));
   // The scripts' clock, which due times and leases go by, need not be the wall's.
-  const std::int64_t behind = store.environment().clock->wall().time_since_epoch().count() - store.now_ms();
+  const std::int64_t behind = store.environment().clock->wall().time_since_epoch().count() - store.now_ms(stream);
   const auto wall_at = [&](const std::string& score) {
     return Wall(Millis(static_cast<std::int64_t>(std::stod(score)) + behind));
   };
@@ -343,7 +345,7 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
   for (const Pending& each :
        asked(ShelfState::leased) ? pending_of(store, stream, group.group) : std::vector<Pending>{}) {
     if (items.size() >= query.limit) break;
-    const auto answer = ask(store, {"XRANGE", stream, each.id.text(), each.id.text()});
+    const auto answer = ask(store, stream, {"XRANGE", stream, each.id.text(), each.id.text()});
     Entry entry;
     if (!answer || !read_entry(answer->reply()[0], entry, false)) continue;
     ShelfItem item = item_of(entry, group, key_of('t', entry.id));
@@ -373,11 +375,10 @@ std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, Sh
     const std::size_t dash = item.key.find('-');
     id.milliseconds = std::stoull(item.key.substr(1, dash - 1));
     id.sequence = std::stoull(item.key.substr(dash + 1));
-    const Received answer = store.client().eval(
-        Script::move, group.stream,
-        {std::string(group.group), store.now_word(), verb, item.state == ShelfState::dead ? "dead" : "held", id.text(),
-         std::string(replacement.envelope)},
-        deadline_in(patience));
+    const Replies answer = store.eval(Script::move, group.stream, group.group,
+                                      {store.now_word(), verb, item.state == ShelfState::dead ? "dead" : "held",
+                                       id.text(), std::string(replacement.envelope)},
+                                      deadline_in(patience));
     moved += static_cast<std::size_t>(answer.reply().integer());
   }
   return moved;
@@ -386,7 +387,7 @@ std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, Sh
 void change_group(Store& store, GroupRef group, const GroupChange& change) {
   const std::string stream(group.stream), name(group.group);
   const auto deadline = deadline_in(patience);
-  Client& client = store.client();
+  Nodes& nodes = store.nodes();
   if (change.kind == GroupChange::Kind::create) {
     check_stream(stream);
     const bool commands = is_command_stream(stream);
@@ -395,32 +396,34 @@ void change_group(Store& store, GroupRef group, const GroupChange& change) {
     }
     if (!commands) check_service_name(name);
     if (commands && !change.owner.empty()) check_service_name(change.owner);
-    std::vector<Received> made =
-        client.run(command({"XGROUP", "CREATE", stream, name, start_word(change.at), "MKSTREAM"}), deadline);
-    if (made[0].reply().error()) {
-      if (!made[0].reply().text().starts_with("BUSYGROUP")) throw error_of(made[0].reply().text());
+    const Replies made =
+        nodes.run(stream, command({"XGROUP", "CREATE", stream, name, start_word(change.at), "MKSTREAM"}), deadline);
+    if (made.reply().error()) {
+      if (!made.reply().text().starts_with("BUSYGROUP")) throw error_of(made.reply().text());
       throw Error(ErrorCode::conflict, "the group " + name + " of " + stream + " exists; seek it to move it");
     }
     for (const char* part : {"retry", "alone"}) {
-      (void)client.run(command({"XGROUP", "CREATE", group_key(stream, part, name), name, "0", "MKSTREAM"}), deadline);
+      (void)nodes.run(stream, command({"XGROUP", "CREATE", group_key(stream, part, name), name, "0", "MKSTREAM"}),
+                      deadline);
     }
     if (commands && !change.owner.empty())
-      (void)client.call({"HSET", group_key(stream, "state", name), "owner", change.owner}, deadline);
+      (void)nodes.call(stream, {"HSET", group_key(stream, "state", name), "owner", change.owner}, deadline);
     return;
   }
   check_group(store, group);
   switch (change.kind) {
     case GroupChange::Kind::seek:
-      (void)client.call({"XGROUP", "SETID", stream, name, start_word(change.at)}, deadline);
+      (void)nodes.call(stream, {"XGROUP", "SETID", stream, name, start_word(change.at)}, deadline);
       break;
     case GroupChange::Kind::pause:
     case GroupChange::Kind::resume:
-      (void)client.call(
+      (void)nodes.call(
+          stream,
           {"HSET", group_key(stream, "state", name), "paused", change.kind == GroupChange::Kind::pause ? "1" : "0"},
           deadline);
       break;
     case GroupChange::Kind::remove: {
-      const Received answer = client.eval(Script::remove, stream, {name, change.force ? "1" : "0"}, deadline);
+      const Replies answer = store.eval(Script::remove, stream, name, {change.force ? "1" : "0"}, deadline);
       if (answer.reply().integer() < 0) no_group(group);
       if (answer.reply().integer() > 0) {
         throw Error(ErrorCode::conflict, "the group " + name + " of " + stream + " holds " +

@@ -13,64 +13,21 @@ namespace {
 
 constexpr std::size_t trim_at_once = 100'000;
 
-std::string setting(Store& store, std::string_view name) {
-  Commands commands;
-  commands.add({"CONFIG", "GET", name});
-  const std::vector<Received> replies = store.client().run(commands, deadline_in(patience));
-  // Some users, and some hosted servers, may not ask.
-  return replies[0].reply().size() == 2 ? std::string(replies[0].reply()[1].text()) : std::string();
-}
-
-Capabilities capabilities_of(Store& store) {
-  Capabilities capabilities;
-  capabilities.engine = "redis";
-  capabilities.levels = {Level::process};
-  if (setting(store, "appendonly") == "yes" && setting(store, "appendfsync") == "always")
-    capabilities.levels.push_back(Level::disk);
-  capabilities.exact_lag = true;
-  return capabilities;
-}
-
 class RedisTransport final : public Transport {
  public:
   RedisTransport(Endpoint endpoint, const Environment& environment)
-      : store_(std::move(endpoint), environment, deadline_in(Millis(5'000))), capabilities_(capabilities_of(store_)) {}
+      : store_(std::move(endpoint), environment, deadline_in(Millis(5'000))) {}
 
-  [[nodiscard]] const Capabilities& capabilities() const noexcept override { return capabilities_; }
+  [[nodiscard]] const Capabilities& capabilities() const noexcept override { return store_.capabilities(); }
 
   void publish(std::span<const Outgoing> items, Level level, Millis within, std::span<Result> results) override {
-    if (std::find(capabilities_.levels.begin(), capabilities_.levels.end(), level) == capabilities_.levels.end()) {
-      throw Error(ErrorCode::not_supported, "redis: this server does not offer the level " +
-                                                std::string(to_string(level)) +
-                                                "; for disk set appendonly yes and appendfsync always");
+    const std::vector<Level>& levels = capabilities().levels;
+    if (std::find(levels.begin(), levels.end(), level) == levels.end()) {
+      throw Error(ErrorCode::not_supported,
+                  "redis: this server does not offer the level " + std::string(to_string(level)) +
+                      "; disk wants appendonly yes and appendfsync always, replicated wants connected replicas");
     }
-    Commands commands;
-    std::vector<std::size_t> sent;
-    sent.reserve(items.size());
-    const std::string id = store_.id_word();
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      results[i] = {};
-      if (!acceptable(items[i], capabilities_, results[i])) continue;
-      commands.begin(5).word("XADD").word(items[i].stream).word(id).word("event").word(items[i].envelope);
-      sent.push_back(i);
-    }
-    if (sent.empty()) return;
-    std::size_t answered = 0;
-    std::vector<Received> replies;
-    try {
-      replies = store_.client().run(commands, deadline_in(within), &answered);
-    } catch (const Error& error) {
-      for (const std::size_t i : sent) set_unclear(results[i], error.what());
-      return;
-    }
-    for (std::size_t k = 0; k < sent.size(); ++k) {
-      Result& result = results[sent[k]];
-      if (k >= answered) {
-        set_unclear(result, "redis: the connection ended before the server answered");
-        continue;
-      }
-      decide(replies[k].reply(), items[sent[k]], result, within);
-    }
+    add_events(store_, items, level, within, results);
   }
 
   void inject(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> items,
@@ -88,23 +45,23 @@ class RedisTransport final : public Transport {
       Outgoing item = items[i];
       item.stream = group.stream;
       results[i] = {};
-      if (!acceptable(item, capabilities_, results[i])) continue;
+      if (!acceptable(item, capabilities(), results[i])) continue;
       commands.add({"XADD", key, "*", "event", item.envelope, "attempt", "0", "crashes", "0", "origin",
                     origin == Origin::replay ? "replay" : "redrive", "run", number, "pos", "0-0", "first", "", "last",
                     ""});
       sent.push_back(i);
     }
     if (sent.empty()) return;
-    const std::vector<Received> replies = store_.client().run(commands, deadline_in(patience));
+    const Replies replies = store_.nodes().run(group.stream, commands, deadline_in(patience));
     for (std::size_t k = 0; k < sent.size(); ++k) {
-      if (!replies[k].reply().error()) continue;
-      const Error error = error_of(replies[k].reply().text());
+      if (!replies.reply(k).error()) continue;
+      const Error error = error_of(replies.reply(k).text());
       results[sent[k]] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
     }
   }
 
   std::unique_ptr<Subscription> subscribe(const Interest& interest) override {
-    return std::make_unique<RedisSubscription>(store_, capabilities_, interest);
+    return std::make_unique<RedisSubscription>(store_, interest);
   }
   Page read(const ReadRange& range, std::stop_token stop) override { return read_stream(store_, range, stop); }
   std::vector<ShelfItem> shelf(GroupRef group, const ShelfQuery& query) override {
@@ -122,8 +79,7 @@ class RedisTransport final : public Transport {
       if (stop.stop_requested()) break;
       try {
         for (const std::string& group : list_groups(store_, stream)) {
-          (void)store_.client().eval(Script::orphans, stream, {group, store_.now_word(), "1000"},
-                                     deadline_in(patience));
+          (void)store_.eval(Script::orphans, stream, group, {store_.now_word(), "1000"}, deadline_in(patience));
         }
         if (retention.age || retention.bytes) trim(stream, retention);
       } catch (const Error& error) {
@@ -134,59 +90,16 @@ class RedisTransport final : public Transport {
     return Millis(1'000);
   }
 
-  std::vector<Check> diagnose() override {
-    std::vector<Check> checks;
-    const Received info = store_.client().call({"INFO", "server"}, deadline_in(patience));
-    const std::string_view text = info.reply().text();
-    const std::size_t at = text.find("redis_version:");
-    checks.push_back(
-        {"server",
-         true,
-         at == std::string_view::npos ? "reachable" : std::string(text.substr(at, text.find('\r', at) - at)),
-         {}});
-    const std::string policy = setting(store_, "maxmemory-policy");
-    checks.push_back({"eviction", policy.empty() || policy == "noeviction", policy.empty() ? "unknown" : policy,
-                      policy.empty() || policy == "noeviction"
-                          ? ""
-                          : "set maxmemory-policy noeviction: others remove events that no group has read"});
-    const bool disk = capabilities_.levels.back() >= Level::disk;
-    checks.push_back({"persistence", true,
-                      disk ? "appendfsync always" : "a crash of the server's machine can lose what was acknowledged",
-                      disk ? "" : "appendonly yes and appendfsync always offer the level disk"});
-    return checks;
-  }
+  std::vector<Check> diagnose() override { return check_servers(store_); }
 
  private:
-  static void set_unclear(Result& result, const std::string& why) {
-    // Whether it was stored nobody knows: a time-out is what says so, and is tried again under the same id.
-    result = {.code = ErrorCode::timeout, .retryable = true, .message = why};
-  }
-
-  void decide(const Reply& reply, const Outgoing& item, Result& result, Millis within) {
-    if (!reply.error()) {
-      EntryId id;
-      (void)parse_id(reply.text(), id);
-      result.position = position_of(id);
-      return;
-    }
-    // An injected clock that stands behind what others have added.
-    if (reply.text().starts_with("ERR The ID specified in XADD is equal or smaller")) {
-      const Received again =
-          store_.client().call({"XADD", item.stream, "*", "event", item.envelope}, deadline_in(within));
-      return decide(again.reply(), item, result, within);
-    }
-    const Error error = error_of(reply.text());
-    result = {
-        .code = error.code(), .retryable = error.retryable(), .message = std::string(item.id) + ": " + error.what()};
-  }
-
   void trim(const std::string& stream, const Retention& retention) {
     std::vector<std::string> arguments{"", "", ""};
     if (retention.age)
-      arguments[1] = std::to_string(std::max<std::int64_t>(store_.now_ms() - retention.age->count(), 0)) + "-0";
+      arguments[1] = std::to_string(std::max<std::int64_t>(store_.now_ms(stream) - retention.age->count(), 0)) + "-0";
     if (retention.bytes) {
       const auto number = [&](std::initializer_list<std::string_view> words) {
-        const Received answer = store_.client().call(words, deadline_in(patience));
+        const Replies answer = store_.nodes().call(stream, words, deadline_in(patience));
         return static_cast<std::uint64_t>(std::max<std::int64_t>(answer.reply().integer(), 0));
       };
       const std::uint64_t length = number({"XLEN", stream}), bytes = number({"MEMORY", "USAGE", stream});
@@ -196,7 +109,9 @@ class RedisTransport final : public Transport {
       }
     }
     for (const std::string& group : retention.pass_groups) arguments.push_back(group);
-    const Received answer = store_.client().eval(Script::trim, stream, arguments, deadline_in(patience));
+    std::vector<std::string> keys{stream};
+    for (const std::string& group : list_groups(store_, stream)) keys.push_back(group_key(stream, "gaps", group));
+    const Replies answer = store_.nodes().eval(Script::trim, keys, arguments, deadline_in(patience));
     const Reply reply = answer.reply();
     for (std::size_t i = 1; i + 2 < reply.size(); i += 3) {
       store_.environment().log(LogLevel::warning,
@@ -207,7 +122,6 @@ class RedisTransport final : public Transport {
   }
 
   Store store_;
-  const Capabilities capabilities_;
 };
 
 }  // namespace
@@ -245,9 +159,11 @@ Page read_pass(Store& store, const ReadRange& range, const std::string& low, Ent
   std::string from = range.last ? high : low;
   bool more = range.limit > 0;
   while (more) {
-    const Received answer =
-        range.last ? store.client().call({"XREVRANGE", range.stream, from, low, "COUNT", "500"}, deadline_in(patience))
-                   : store.client().call({"XRANGE", range.stream, from, high, "COUNT", "500"}, deadline_in(patience));
+    const Replies answer =
+        range.last ? store.nodes().call(range.stream, {"XREVRANGE", range.stream, from, low, "COUNT", "500"},
+                                        deadline_in(patience))
+                   : store.nodes().call(range.stream, {"XRANGE", range.stream, from, high, "COUNT", "500"},
+                                        deadline_in(patience));
     const std::size_t size = answer.reply().size();
     Reply at = answer.reply();
     at.enter();
@@ -295,7 +211,7 @@ Page read_stream(Store& store, const ReadRange& range, const std::stop_token& st
     if (newest == EntryId{} && range.from == Position{}) page.next = {0, 1};
     if (!page.records.empty() || stop.stop_requested() || WaitClock::now() >= deadline || range.limit == 0) return page;
     if (range.to && id_of(*range.to) < first) return page;
-    if (!connection) connection = store.client().connect(deadline_in(Millis(1'000)));
+    if (!connection) connection = store.nodes().connect(range.stream, deadline_in(Millis(1'000)));
     Commands commands;
     commands.add({"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", range.stream, first.previous().text()});
     const Received woken = connection->call(commands, deadline_in(Millis(2'000)));

@@ -25,9 +25,22 @@ bool parse_integer(std::string_view text, std::int64_t& value) noexcept {
 }  // namespace
 
 Commands& Commands::begin(std::size_t words) {
+  starts_.push_back(bytes_.size());
   append_length(bytes_, '*', words);
-  ++count_;
   return *this;
+}
+
+Commands& Commands::copy(const Commands& from, std::size_t index) {
+  const std::size_t first = from.starts_[index];
+  const std::size_t behind = index + 1 < from.starts_.size() ? from.starts_[index + 1] : from.bytes_.size();
+  starts_.push_back(bytes_.size());
+  bytes_.append(from.bytes_, first, behind - first);
+  return *this;
+}
+
+void Commands::reserve(std::size_t commands, std::size_t bytes) {
+  starts_.reserve(commands);
+  bytes_.reserve(bytes);
 }
 
 Commands& Commands::word(std::string_view text) {
@@ -48,15 +61,22 @@ Commands& Commands::add(std::initializer_list<std::string_view> words) {
   return *this;
 }
 
-void ReplyParser::reset() noexcept {
+void ReplyParser::reset(std::size_t replies) noexcept {
   values_.clear();
+  starts_.clear();
   open_.clear();
-  at_ = missing_ = 0;
-  complete_ = false;
+  at_ = missing_ = begun_ = 0;
+  wanted_ = replies;
+}
+
+void ReplyParser::move_to(std::vector<Value>& values, std::vector<std::size_t>& starts) {
+  values = std::move(values_);
+  starts = std::move(starts_);
+  reset();
 }
 
 ReplyParser::Status ReplyParser::parse(std::string_view bytes) {
-  while (!complete_) {
+  while (starts_.size() < wanted_) {
     missing_ = 0;
     if (const Status status = value(bytes); status != Status::complete) return status;
   }
@@ -65,7 +85,9 @@ ReplyParser::Status ReplyParser::parse(std::string_view bytes) {
 
 void ReplyParser::finished() {
   while (!open_.empty() && --open_.back() == 0) open_.pop_back();
-  complete_ = open_.empty();
+  if (!open_.empty()) return;
+  starts_.push_back(begun_);
+  begun_ = values_.size();
 }
 
 // Takes one value in, or leaves everything as it was.

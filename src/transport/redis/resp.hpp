@@ -21,17 +21,21 @@ class Commands {
   /// A whole command.
   Commands& add(std::initializer_list<std::string_view> words);
 
+  /// The command number `index` of `from`.
+  Commands& copy(const Commands& from, std::size_t index);
+  void reserve(std::size_t commands, std::size_t bytes);
+
   [[nodiscard]] std::string_view bytes() const noexcept { return bytes_; }
   /// How many commands, and so how many replies.
-  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] std::size_t count() const noexcept { return starts_.size(); }
   void clear() noexcept {
     bytes_.clear();
-    count_ = 0;
+    starts_.clear();
   }
 
  private:
   std::string bytes_{};
-  std::size_t count_ = 0;
+  std::vector<std::size_t> starts_{};  // Where each command begins.
 };
 
 /// One value of a reply. Values of an array follow it, depth first.
@@ -41,22 +45,26 @@ struct Value {
   std::int64_t number = 0;  ///< integer: its value; text, error: how many bytes; array: how many elements.
 };
 
-/// Takes a reply apart as its bytes come in. The bytes stay where they are; values name them by offset, so that a
+/// Takes replies apart as their bytes come in. The bytes stay where they are; values name them by offset, so that a
 /// buffer may move while it grows.
 class ReplyParser {
  public:
   enum class Status : std::uint8_t { complete, incomplete, malformed };
 
-  /// Goes on with `bytes`, which begin with the reply and hold more of it than at the last call. What stands behind a
-  /// complete reply is not touched.
+  /// Goes on with `bytes`, which begin with the first reply and hold more than at the last call. What stands behind the
+  /// last reply is not touched.
   Status parse(std::string_view bytes);
-  /// Of a complete reply: its values and its length.
+  /// The values, and the length, of what is there; of a complete reply they are all.
   [[nodiscard]] const std::vector<Value>& values() const noexcept { return values_; }
   [[nodiscard]] std::size_t size() const noexcept { return at_; }
+  /// Of each complete reply, the index of its first value.
+  [[nodiscard]] const std::vector<std::size_t>& starts() const noexcept { return starts_; }
   /// At least how many bytes are missing; 0 when that is not known.
   [[nodiscard]] std::size_t missing() const noexcept { return missing_; }
-  /// Makes ready for the next reply.
-  void reset() noexcept;
+  /// Makes ready for the next `replies` replies.
+  void reset(std::size_t replies = 1) noexcept;
+  /// Gives away what was parsed, and makes ready for one reply.
+  void move_to(std::vector<Value>& values, std::vector<std::size_t>& starts);
 
   /// What a reply may claim before anything is allocated for it.
   static constexpr std::int64_t longest_text = std::int64_t{512} << 20, most_elements = 1 << 20;
@@ -67,15 +75,16 @@ class ReplyParser {
   void finished();
 
   std::vector<Value> values_{};
+  std::vector<std::size_t> starts_{};
   std::vector<std::int64_t> open_{};  // Elements that are missing of each array that is not complete.
-  std::size_t at_ = 0, missing_ = 0;
-  bool complete_ = false;
+  std::size_t at_ = 0, missing_ = 0, begun_ = 0, wanted_ = 1;
 };
 
 /// Walks the values of a complete reply.
 class Reply {
  public:
-  Reply(std::string_view bytes, const std::vector<Value>& values) noexcept : bytes_(bytes), values_(&values) {}
+  Reply(std::string_view bytes, const std::vector<Value>& values, std::size_t first = 0) noexcept
+      : bytes_(bytes), values_(&values), index_(first) {}
 
   [[nodiscard]] Value::Kind kind() const noexcept { return current().kind; }
   [[nodiscard]] bool null() const noexcept { return kind() == Value::Kind::null; }

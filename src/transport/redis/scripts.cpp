@@ -1,5 +1,5 @@
-// What runs on the server in one step, in Lua. KEYS[1] is the stream S, ARGV[1] the group G; everything else of a group
-// stands under names that share the stream's slot:
+// What runs on the server in one step, in Lua. ARGV[1] is the group G, KEYS are the stream S and everything of the
+// group, under names that share the stream's slot:
 //
 //   {S}:retry:G   stream: what is ready to be handed out again    {S}:held:G, {S}:due:G   stream and ZSET: what waits
 //   for its time {S}:alone:G   stream: what a dead instance held               {S}:dead:G   stream: dead letters
@@ -9,16 +9,14 @@
 //
 // An entry of the private streams carries its event and what the group knows of it: attempt (failures so far), crashes,
 // origin, run, pos (its id in S), first and last (milliseconds of its failures).
-#include "transport/redis/client.hpp"
+#include "transport/redis/nodes.hpp"
 
 namespace tidings::transport::redis {
 namespace {
 
 constexpr const char* prelude = R"lua(
-local S, G = KEYS[1], ARGV[1]
-local P = '{' .. S .. '}:'
-local R, A, W, D, X = P .. 'retry:' .. G, P .. 'alone:' .. G, P .. 'held:' .. G, P .. 'due:' .. G, P .. 'dead:' .. G
-local T, L, Y, Q = P .. 'state:' .. G, P .. 'live:' .. G, P .. 'types:' .. G, P .. 'gaps:' .. G
+local S, R, A, W, D, X, T, L, Y, Q = unpack(KEYS)
+local G = ARGV[1]
 local call = redis.call
 local function clock(text)
   if text ~= '' then return tonumber(text) end
@@ -80,7 +78,6 @@ for _, key in ipairs({S, R, A}) do
   local made = redis.pcall('XGROUP', 'CREATE', key, G, key == S and start or '0', 'MKSTREAM')
   if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
 end
-call('SADD', P .. 'groups', G)
 call('ZADD', L, whole(now + lease), me)
 call('HSET', Y, me, types)
 return 'OK'
@@ -252,12 +249,11 @@ work = work + pending[1]
 if work > 0 and ARGV[2] ~= '1' then return work end
 call('XGROUP', 'DESTROY', S, G)
 call('DEL', R, A, W, D, X, T, L, Y, Q)
-call('SREM', P .. 'groups', G)
 return 0
 )lua";
 
-// ARGV: unused, oldest id to keep by age or '', most entries or '', group …: those that may be passed. Never past what
-// another group has not read or holds. Returns {removed, passed group, first, last, …}.
+// KEYS: S, gaps of each group. ARGV: unused, oldest id to keep by age or '', most entries or '', group …: those that
+// may be passed. Never past what another group has not read or holds. Returns {removed, passed group, first, last, …}.
 constexpr const char* trim = R"lua(
 local passable = {}
 for i = 4, #ARGV do passable[ARGV[i]] = true end
@@ -302,7 +298,7 @@ for _, group in ipairs(names) do
     local lost = call('XRANGE', S, after, '(' .. wanted, 'COUNT', 1)
     if #lost > 0 then
       lost[2] = call('XREVRANGE', S, '(' .. wanted, after, 'COUNT', 1)[1]
-      call('RPUSH', P .. 'gaps:' .. group.name, lost[1][1] .. ' ' .. lost[#lost][1])
+      call('RPUSH', '{' .. S .. '}:gaps:' .. group.name, lost[1][1] .. ' ' .. lost[#lost][1])
       for _, word in ipairs({group.name, lost[1][1], lost[#lost][1]}) do result[#result + 1] = word end
     end
     -- Right before the first that stays, so that nothing of it is passed over.

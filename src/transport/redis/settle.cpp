@@ -67,14 +67,15 @@ void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settleme
 
 void RedisSubscription::send(Part& part, const Joined& joined, const std::string& member,
                              std::span<const Settlement> items, std::span<Result> results) {
-  std::vector<std::string> arguments{joined.group, member, store_.now_word()};
+  std::vector<std::string> arguments{member, store_.now_word()};
   for (std::vector<std::string>* ids : {&part.done, &part.ignored}) {
     arguments.push_back(std::to_string(ids->size()));
     std::move(ids->begin(), ids->end(), std::back_inserter(arguments));
   }
   std::move(part.words.begin(), part.words.end(), std::back_inserter(arguments));
   TIDINGS_FAILPOINT("redis.before_settle_commit");
-  const Received answer = store_.client().eval(Script::settle, joined.stream, arguments, deadline_in(Millis(30'000)));
+  const Replies answer =
+      store_.eval(Script::settle, joined.stream, joined.group, std::move(arguments), deadline_in(Millis(30'000)));
   TIDINGS_FAILPOINT("redis.after_settle_commit");
   const bool member_still = answer.reply().kind() != Value::Kind::integer;
   const std::lock_guard lock(ledger_mutex_);
@@ -108,7 +109,7 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
       const Settlement& item = items[i];
       results[i] = {};
       const bool accepted = std::all_of(item.outputs.begin(), item.outputs.end(), [&](const Outgoing& output) {
-        return acceptable(output, limits_, results[i]);
+        return acceptable(output, store_.capabilities(), results[i]);
       });
       if (!accepted) continue;
       const Ledger::Held* const held = item.token.epoch == epoch() ? ledger_.name(item.token.lease) : nullptr;

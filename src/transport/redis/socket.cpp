@@ -1,5 +1,6 @@
 #include "transport/redis/socket.hpp"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 
@@ -24,45 +26,85 @@ void Socket::fail(const char* doing, int error) const {
               "redis at " + where_ + ": " + doing + ": " + std::strerror(error) + "; is the server up?");
 }
 
-Socket::Socket(const Address& address, WaitClock::time_point deadline) : where_(address.text()) {
+Socket::Socket(const Address& address, const Tls* tls, WaitClock::time_point deadline) : where_(address.text()) {
   try {
-    if (!address.path.empty()) {
-      sockaddr_un unix_address{};
-      unix_address.sun_family = AF_UNIX;
-      if (address.path.size() >= sizeof unix_address.sun_path) {
-        throw Error(ErrorCode::invalid, "redis: the path of the socket is too long: " + address.path);
-      }
-      std::memcpy(unix_address.sun_path, address.path.data(), address.path.size());
-      open(AF_UNIX, &unix_address, sizeof unix_address, deadline);
-      return;
-    }
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    const int code = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
-    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
-    if (code != 0) {
-      throw Error(ErrorCode::unavailable, true,
-                  "redis at " + where_ + ": " + ::gai_strerror(code) + "; check the host's name");
-    }
-    for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
-      try {
-        open(each->ai_family, each->ai_addr, each->ai_addrlen, deadline);
-        const int on = 1;
-        ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        return;
-      } catch (const Error&) {
-        if (each->ai_next == nullptr) throw;
-      }
-    }
+    dial(address, deadline);
+    if (tls != nullptr) secure(*tls, address.host, deadline);
   } catch (...) {
     if (fd_ >= 0) ::close(fd_);
     throw;
   }
 }
 
+void Socket::dial(const Address& address, WaitClock::time_point deadline) {
+  if (!address.path.empty()) {
+    sockaddr_un unix_address{};
+    unix_address.sun_family = AF_UNIX;
+    if (address.path.size() >= sizeof unix_address.sun_path) {
+      throw Error(ErrorCode::invalid, "redis: the path of the socket is too long: " + address.path);
+    }
+    std::memcpy(unix_address.sun_path, address.path.data(), address.path.size());
+    open(AF_UNIX, &unix_address, sizeof unix_address, deadline);
+    return;
+  }
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int code = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
+  if (code != 0) {
+    throw Error(ErrorCode::unavailable, true,
+                "redis at " + where_ + ": " + ::gai_strerror(code) + "; check the host's name");
+  }
+  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+    try {
+      open(each->ai_family, each->ai_addr, each->ai_addrlen, deadline);
+      const int on = 1;
+      ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      return;
+    } catch (const Error&) {
+      if (each->ai_next == nullptr) throw;
+    }
+  }
+}
+
+void Socket::secure(const Tls& tls, const std::string& host, WaitClock::time_point deadline) {
+  session_.emplace(tls, host);
+  std::array<std::byte, 16384> bytes;
+  for (;;) {
+    bool done = false;
+    try {
+      done = session_->shake_hands();
+    } catch (const Error&) {
+      // The peer may learn why, as far as it still listens.
+      const std::string farewell = session_->outgoing();
+      (void)::send(fd_, farewell.data(), farewell.size(), MSG_NOSIGNAL);
+      throw;
+    }
+    send_raw(session_->outgoing(), deadline);
+    if (done) return;
+    session_->incoming({bytes.data(), read_raw(bytes, deadline)});
+  }
+}
+
 Socket::~Socket() {
   if (fd_ >= 0) ::close(fd_);
+}
+
+std::string Socket::local() const {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char host[INET6_ADDRSTRLEN] = {};
+  if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
+  if (address.ss_family == AF_INET) {
+    const auto& four = reinterpret_cast<const sockaddr_in&>(address);
+    ::inet_ntop(AF_INET, &four.sin_addr, host, sizeof host);
+    return std::string(host) + ":" + std::to_string(ntohs(four.sin_port));
+  }
+  if (address.ss_family != AF_INET6) return {};
+  const auto& six = reinterpret_cast<const sockaddr_in6&>(address);
+  ::inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof host);
+  return "[" + std::string(host) + "]:" + std::to_string(ntohs(six.sin6_port));
 }
 
 void Socket::open(int family, const void* address, std::size_t size, WaitClock::time_point deadline) {
@@ -89,9 +131,15 @@ bool Socket::wait(short events, WaitClock::time_point deadline) const {
   }
 }
 
-bool Socket::readable(WaitClock::time_point deadline) { return wait(POLLIN, deadline); }
+bool Socket::readable(WaitClock::time_point deadline) { return buffered() || wait(POLLIN, deadline); }
 
 void Socket::write(std::string_view bytes, WaitClock::time_point deadline) {
+  if (!session_) return send_raw(bytes, deadline);
+  session_->write(bytes);
+  send_raw(session_->outgoing(), deadline);
+}
+
+void Socket::send_raw(std::string_view bytes, WaitClock::time_point deadline) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent >= 0) {
@@ -108,6 +156,19 @@ void Socket::write(std::string_view bytes, WaitClock::time_point deadline) {
 }
 
 std::size_t Socket::read(std::span<std::byte> into, WaitClock::time_point deadline) {
+  if (!session_) return read_raw(into, deadline);
+  std::array<std::byte, 16384> bytes;
+  for (;;) {
+    bool ended = false;
+    const std::size_t got = session_->read(into, ended);
+    if (got > 0) return got;
+    if (ended) fail("the connection ended", ECONNRESET);
+    session_->incoming({bytes.data(), read_raw(bytes, deadline)});
+    send_raw(session_->outgoing(), deadline);  // An answer to what concerns TLS alone.
+  }
+}
+
+std::size_t Socket::read_raw(std::span<std::byte> into, WaitClock::time_point deadline) {
   for (;;) {
     const ssize_t got = ::recv(fd_, into.data(), into.size(), 0);
     if (got > 0) return static_cast<std::size_t>(got);

@@ -25,10 +25,59 @@ std::int64_t Store::injected_ms() const noexcept {
 
 std::string Store::now_word() const { return injected() ? std::to_string(injected_ms()) : std::string(); }
 
-std::int64_t Store::now_ms() {
+std::int64_t Store::now_ms(std::string_view stream) {
   if (injected()) return injected_ms();
-  const Received time = client_.call({"TIME"}, deadline_in(patience));
+  const Replies time = nodes_.call(stream, {"TIME"}, deadline_in(patience));
   return time.reply()[0].integer() * 1000 + time.reply()[1].integer() / 1000;
+}
+
+Replies Store::eval(Script script, std::string_view stream, std::string_view group, std::vector<std::string> arguments,
+                    WaitClock::time_point deadline) {
+  // All that a script may touch is named, in the order of scripts.cpp: a cluster that is moving the slot refuses the
+  // call then as a whole, and not in its middle.
+  std::vector<std::string> keys{std::string(stream)};
+  for (const char* part : {"retry", "alone", "held", "due", "dead", "state", "live", "types", "gaps"}) {
+    keys.push_back(group_key(stream, part, group));
+  }
+  arguments.insert(arguments.begin(), std::string(group));
+  return nodes_.eval(script, keys, arguments, deadline);
+}
+
+std::string Store::setting(std::string_view key, std::string_view name) {
+  const Replies replies = nodes_.run(key, Commands().add({"CONFIG", "GET", name}), deadline_in(patience));
+  // Some users, and some hosted servers, may not ask.
+  return replies.reply().size() == 2 ? std::string(replies.reply()[1].text()) : std::string();
+}
+
+// What all servers offer, since an event may go to any of them.
+Capabilities Store::probe() {
+  bool synced = true, appended = true, waitaof = true;
+  std::int64_t fewest = INT64_MAX;
+  for (const std::string& key : nodes_.key_of_each()) {
+    appended = appended && setting(key, "appendonly") == "yes";
+    synced = synced && setting(key, "appendfsync") == "always";
+    const Replies known = nodes_.run(key, Commands().add({"COMMAND", "INFO", "WAITAOF"}).add({"INFO", "replication"}),
+                                     deadline_in(patience));
+    waitaof = waitaof && !known.reply(0)[0].null() && !known.reply(0).error();
+    fewest = std::min(fewest, info_number(known.reply(1).text(), "connected_slaves"));
+  }
+  waits_for_disk_ = appended && !synced && waitaof;
+  Capabilities capabilities;
+  capabilities.engine = "redis";
+  capabilities.levels = {Level::process};
+  if (appended && (synced || waitaof)) capabilities.levels.push_back(Level::disk);
+  if (fewest >= static_cast<std::int64_t>(replicas())) capabilities.levels.push_back(Level::replicated);
+  capabilities.atomic_outputs = !nodes_.clustered();
+  capabilities.exact_lag = true;
+  return capabilities;
+}
+
+std::int64_t info_number(std::string_view info, std::string_view name) {
+  const std::string line = std::string(name) + ":";
+  const std::size_t at = info.starts_with(line) ? 0 : info.find("\n" + line);
+  if (at == std::string_view::npos) return 0;
+  info.remove_prefix(info.find(':', at) + 1);
+  return number_of<std::int64_t>(info);
 }
 
 std::string Store::id_word() const { return injected() ? std::to_string(injected_ms()) + "-*" : "*"; }

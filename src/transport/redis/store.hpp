@@ -10,31 +10,52 @@
 #include <tidings/inspection.hpp>
 #include <tidings/transport.hpp>
 
-#include "transport/redis/client.hpp"
+#include "transport/redis/nodes.hpp"
 
 namespace tidings::transport::redis {
 
 class Store {
  public:
   Store(Endpoint endpoint, const Environment& environment, WaitClock::time_point deadline)
-      : client_(std::move(endpoint), deadline), environment_(environment) {}
+      : nodes_(std::move(endpoint), deadline), environment_(environment), capabilities_(probe()) {}
 
-  [[nodiscard]] Client& client() noexcept { return client_; }
+  [[nodiscard]] const Capabilities& capabilities() const noexcept { return capabilities_; }
+  /// The level at which settlements store their outputs where that takes a call of its own.
+  [[nodiscard]] Level output_level() const noexcept {
+    return nodes_.endpoint().level.value_or(capabilities_.levels.back());
+  }
+  /// How many replicas make an event `replicated`.
+  [[nodiscard]] std::uint32_t replicas() const noexcept { return nodes_.endpoint().replicas; }
+  /// Whether `disk` is something to wait for (WAITAOF), rather than what every reply means.
+  [[nodiscard]] bool waits_for_disk() const noexcept { return waits_for_disk_; }
+  /// A setting of the server that owns `key`; empty where one may not ask.
+  [[nodiscard]] std::string setting(std::string_view key, std::string_view name);
+
+  [[nodiscard]] Nodes& nodes() noexcept { return nodes_; }
+  /// Runs a script on `group` of `stream`; an error reply is thrown.
+  Replies eval(Script script, std::string_view stream, std::string_view group, std::vector<std::string> arguments,
+               WaitClock::time_point deadline);
   [[nodiscard]] const Environment& environment() const noexcept { return environment_; }
   /// The time as scripts want it: nothing, so that the server's clock counts for all, unless a clock was injected.
   [[nodiscard]] std::string now_word() const;
-  /// The same in milliseconds; asks the server where its clock counts.
-  [[nodiscard]] std::int64_t now_ms();
+  /// The same in milliseconds; asks the server of `stream` where its clock counts.
+  [[nodiscard]] std::int64_t now_ms(std::string_view stream);
   /// The id under which an event is added: the server's choice, or one of an injected clock.
   [[nodiscard]] std::string id_word() const;
 
  private:
   [[nodiscard]] bool injected() const noexcept { return environment_.clock != &system_clock(); }
   [[nodiscard]] std::int64_t injected_ms() const noexcept;
+  [[nodiscard]] Capabilities probe();
 
-  Client client_;
+  Nodes nodes_;
   Environment environment_;
+  bool waits_for_disk_ = false;
+  const Capabilities capabilities_;
 };
+
+/// The number that stands behind `name:` in the reply to INFO; 0 where there is none.
+[[nodiscard]] std::int64_t info_number(std::string_view info, std::string_view name);
 
 /// `{events:user}:retry:search`: the key of a group's `part`.
 [[nodiscard]] std::string group_key(std::string_view stream, std::string_view part, std::string_view group);
@@ -60,6 +81,14 @@ struct Entry {
 /// gives its first value: the bytes that a dead letter shows. `ours`: an entry of a group's own streams, whose other
 /// fields count; in the public stream anybody may write what he likes.
 [[nodiscard]] bool read_entry(const Reply& reply, Entry& entry, bool ours);
+
+// doctor.cpp
+/// What may be wrong with how the servers are set up.
+[[nodiscard]] std::vector<Check> check_servers(Store& store);
+
+// publish.cpp
+/// Stores events as Transport::publish has it.
+void add_events(Store& store, std::span<const Outgoing> items, Level level, Millis within, std::span<Result> results);
 
 /// Whether an event can be stored at all; its Result says why not.
 [[nodiscard]] bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result);

@@ -1,14 +1,10 @@
 #include "transport/redis/subscription.hpp"
 
-#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <set>
 #include <tidings/id.hpp>
-#include <tuple>
 
-#include "core/envelope_member.hpp"
 #include "core/interest.hpp"
 
 namespace tidings::transport::redis {
@@ -69,9 +65,8 @@ std::vector<std::uint64_t> Ledger::open() const {
   return serials;
 }
 
-RedisSubscription::RedisSubscription(Store& store, const Capabilities& limits, const Interest& interest)
+RedisSubscription::RedisSubscription(Store& store, const Interest& interest)
     : store_(store),
-      limits_(limits),
       interest_(interest),
       instance_(interest.instance.empty() ? core::new_instance() : interest.instance) {
   core::check_interest(interest_);
@@ -79,8 +74,9 @@ RedisSubscription::RedisSubscription(Store& store, const Capabilities& limits, c
     const auto index = static_cast<std::uint32_t>(joined_.size());
     joined_.push_back({stream, std::string(group_of(stream, interest_.service))});
     const std::string& group = joined_.back().group;
-    auto reader =
-        std::find_if(readers_.begin(), readers_.end(), [&](const Reader& each) { return each.group == group; });
+    // A cluster reads from one slot at a time.
+    auto reader = std::find_if(readers_.begin(), readers_.end(),
+                               [&](const Reader& each) { return each.group == group && !store_.nodes().clustered(); });
     if (reader == readers_.end()) reader = readers_.insert(readers_.end(), Reader{.group = group});
     reader->streams.push_back(index);
   }
@@ -106,11 +102,10 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
   for (const Joined& joined : joined_) {
     const bool command = is_command_stream(joined.stream);
     const std::string start = joined.seen == EntryId{} ? start_word(interest_.start) : joined.seen.text();
-    const Received answer =
-        store_.client().eval(Script::join, joined.stream,
-                             {joined.group, member, store_.now_word(), std::to_string(interest_.lease.count()),
-                              core::join_lines(interest_.types), command ? interest_.service : "", start},
-                             deadline);
+    const Replies answer = store_.eval(Script::join, joined.stream, joined.group,
+                                       {member, store_.now_word(), std::to_string(interest_.lease.count()),
+                                        core::join_lines(interest_.types), command ? interest_.service : "", start},
+                                       deadline);
     if (answer.reply().text() != "OK") {
       throw Error(ErrorCode::conflict, joined.stream + " belongs to the service " + std::string(answer.reply().text()) +
                                            ", so " + interest_.service +
@@ -128,8 +123,9 @@ RedisSubscription::~RedisSubscription() {
   try {
     // A read that is still under way on the server would take something for a consumer that is gone.
     for (Reader& reader : readers_) reader.connection.reset();
+    end_dropped(deadline_in(Millis(5'000)));
     for (const Joined& joined : joined_) {
-      (void)store_.client().eval(Script::leave, joined.stream, {joined.group, member_}, deadline_in(Millis(5'000)));
+      (void)store_.eval(Script::leave, joined.stream, joined.group, {member_}, deadline_in(Millis(5'000)));
     }
   } catch (...) {
     // What could not be given back is found by its lease.
@@ -140,7 +136,7 @@ RedisSubscription::~RedisSubscription() {
 void RedisSubscription::give_back(WaitClock::time_point deadline) {
   for (const Joined& joined : joined_) {
     try {
-      (void)store_.client().eval(Script::leave, joined.stream, {joined.group, member_}, deadline);
+      (void)store_.eval(Script::leave, joined.stream, joined.group, {member_}, deadline);
     } catch (const Error& error) {
       if (error.retryable()) throw;  // A group that is gone holds nothing.
     }
@@ -165,10 +161,9 @@ std::vector<AckToken> RedisSubscription::renew() {
   }
   bool kept = true;
   for (const Joined& joined : joined_) {
-    const Received answer =
-        store_.client().eval(Script::renew, joined.stream,
-                             {joined.group, member, store_.now_word(), std::to_string(interest_.lease.count())},
-                             deadline_in(std::max(Millis(50), interest_.lease / 12)));
+    const Replies answer = store_.eval(Script::renew, joined.stream, joined.group,
+                                       {member, store_.now_word(), std::to_string(interest_.lease.count())},
+                                       deadline_in(std::max(Millis(50), interest_.lease / 12)));
     kept = kept && answer.reply().integer() == 1;
   }
   const std::lock_guard lock(ledger_mutex_);
@@ -189,9 +184,8 @@ bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::
   std::string types;
   bool orphans = false;
   for (std::uint32_t i = 0; i < joined_.size(); ++i) {
-    const Received answer =
-        store_.client().eval(Script::look, joined_[i].stream,
-                             {joined_[i].group, member_, store_.now_word(), std::to_string(due_at_once)}, deadline);
+    const Replies answer = store_.eval(Script::look, joined_[i].stream, joined_[i].group,
+                                       {member_, store_.now_word(), std::to_string(due_at_once)}, deadline);
     const Reply reply = answer.reply();
     if (reply[0].integer() == 0) return false;
     Look& look = looks.emplace_back();
@@ -215,8 +209,7 @@ bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::
       }
     }
     if (look.orphans) {
-      (void)store_.client().eval(Script::orphans, joined_[i].stream, {joined_[i].group, store_.now_word(), "500"},
-                                 deadline);
+      (void)store_.eval(Script::orphans, joined_[i].stream, joined_[i].group, {store_.now_word(), "500"}, deadline);
       look.alone = true;
     }
   }
@@ -322,186 +315,6 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
                           [&, seen = ledger_.events()] { return ledger_.events() < seen; });
     }
   }
-}
-
-// What the server counts as ours and never came goes back, uncounted.
-void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
-  std::set<std::tuple<std::uint32_t, char, EntryId>> known;
-  {
-    const std::lock_guard lock(ledger_mutex_);
-    for (const std::uint64_t serial : ledger_.open()) {
-      const Ledger::Held& held = *ledger_.find(serial);
-      known.emplace(held.stream, held.source, held.id);
-    }
-    for (const auto& [delivery, held] : ready_) known.emplace(held.stream, held.source, held.id);
-  }
-  for (std::uint32_t i = 0; i < joined_.size(); ++i) {
-    const auto& [stream, group, seen] = joined_[i];
-    std::vector<std::string> words{group, member_, store_.now_word(), "0", "0"};
-    const std::size_t before = words.size();
-    for (const char source : {'S', 'R', 'A'}) {
-      const std::string key = source == 'S' ? stream : group_key(stream, source == 'R' ? "retry" : "alone", group);
-      for (std::string from = "-";;) {
-        Commands commands;
-        commands.add({"XPENDING", key, group, from, "+", "1000", member_});
-        const std::vector<Received> replies = store_.client().run(commands, deadline);
-        const Reply reply = replies[0].reply();
-        if (reply.error() && !reply.text().starts_with("NOGROUP")) throw error_of(reply.text());
-        EntryId id;
-        for (std::size_t k = 0; k < reply.size(); ++k) {
-          if (!parse_id(reply[k][0].text(), id) || known.contains({i, source, id})) continue;
-          words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "", "", "", "0"});
-        }
-        if (reply.size() < 1000) break;
-        from = "(" + id.text();
-      }
-    }
-    if (words.size() > before) (void)store_.client().eval(Script::settle, stream, words, deadline);
-  }
-  unsure_ = false;
-}
-
-void RedisSubscription::read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline) {
-  for (Reader& reader : readers_) {
-    for (const std::uint32_t index : reader.streams) {
-      if (!looks[index].alone || looks[index].paused) continue;
-      const Received answer =
-          store_.client().call({"XREADGROUP", "GROUP", reader.group, member_, "COUNT", "1", "STREAMS",
-                                group_key(joined_[index].stream, "alone", joined_[index].group), ">"},
-                               deadline);
-      take(reader, answer, true);
-      if (!ready_.empty()) return;
-    }
-  }
-}
-
-void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block) {
-  if (!reader.connection) reader.connection = store_.client().connect(deadline_in(Millis(1'000)));
-  // COUNT holds for each stream. What comes back has a stream of its own, which is asked only where something is known
-  // to be ready, so that new events have all of the room otherwise.
-  std::vector<std::string> keys;
-  for (const std::uint32_t index : reader.streams) {
-    if (looks[index].paused) continue;
-    if (looks[index].retry) keys.push_back(group_key(joined_[index].stream, "retry", joined_[index].group));
-    keys.push_back(joined_[index].stream);
-  }
-  if (keys.size() > events) {
-    std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(turn_++ % keys.size()), keys.end());
-    keys.resize(events);
-  }
-  Commands commands;
-  const std::size_t each = std::max<std::size_t>(events / keys.size(), 1);
-  const bool blocks = block.count() > 0;
-  commands.begin(4 + 2 + (blocks ? 2 : 0) + 1 + 2 * keys.size());
-  commands.word("XREADGROUP").word("GROUP").word(reader.group).word(member_);
-  commands.word("COUNT").word(static_cast<std::int64_t>(each));
-  if (blocks) commands.word("BLOCK").word(block.count());
-  commands.word("STREAMS");
-  for (const std::string& key : keys) commands.word(key);
-  for (std::size_t i = 0; i < keys.size(); ++i) commands.word(">");
-  reader.connection->send(commands, deadline_in(Millis(1'000)));
-}
-
-void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t events, Millis block,
-                                 const std::stop_token& stop) {
-  std::vector<Reader*> asked;
-  const auto active = [&](const Reader& reader) {
-    return std::any_of(reader.streams.begin(), reader.streams.end(), [&](auto index) { return !looks[index].paused; });
-  };
-  for (Reader& reader : readers_) {
-    if (active(reader)) asked.push_back(&reader);
-  }
-  if (asked.empty()) return;
-  const auto unblock = [&] {
-    Commands commands;
-    for (const Reader* reader : asked) commands.add({"CLIENT", "UNBLOCK", std::to_string(reader->connection->id())});
-    (void)store_.client().run(commands, deadline_in(Millis(1'000)));
-  };
-  try {
-    for (Reader* reader : asked) send_read(*reader, looks, std::max<std::size_t>(events / asked.size(), 1), block);
-    if (block.count() > 0) {
-      const std::stop_callback woken(stop, [&] {
-        try {
-          unblock();
-        } catch (const Error&) {
-          // The block ends by itself.
-        }
-      });
-      if (asked.size() == 1) {
-        (void)asked[0]->connection->readable(deadline_in(block + Millis(1'000)));
-      } else {
-        // Whichever has something first; the others are told to give up waiting.
-        const auto until = deadline_in(block + Millis(1'000));
-        while (WaitClock::now() < until && std::none_of(asked.begin(), asked.end(), [](Reader* reader) {
-                 return reader->connection->readable(WaitClock::now() + Millis(1));
-               })) {
-        }
-        unblock();
-      }
-    }
-    for (Reader* reader : asked) {
-      const Received received = reader->connection->receive(deadline_in(block + Millis(5'000)));
-      if (received.reply().error()) throw error_of(received.reply().text());
-      take(*reader, received, false);
-    }
-  } catch (...) {
-    for (Reader* reader : asked) reader->connection.reset();
-    throw;
-  }
-}
-
-// Takes in the reply of XREADGROUP: [[key, [[id, fields] …]] …].
-void RedisSubscription::take(Reader& reader, const Received& received, bool alone) {
-  Reply keys = received.reply();
-  std::size_t count = keys.size();
-  if (count == 0) return;
-  keys.enter();
-  std::size_t bytes = 0, events = 0;
-  for (; count > 0; --count) {
-    Reply pair = keys.here();
-    keys.skip();
-    pair.enter();
-    const std::string_view key = pair.text();
-    const auto index = *std::find_if(reader.streams.begin(), reader.streams.end(), [&](std::uint32_t each) {
-      const std::string& stream = joined_[each].stream;
-      return key == stream || (key.starts_with('{') && key.substr(1).starts_with(stream + "}"));
-    });
-    Joined& joined = joined_[index];
-    const char source = alone ? 'A' : key == joined.stream ? 'S' : 'R';
-    pair.skip();
-    std::size_t entries = pair.size();
-    pair.enter();
-    for (; entries > 0; --entries) {
-      Entry entry;
-      const bool sound = read_entry(pair.here(), entry, source != 'S');
-      pair.skip();
-      if (!sound) continue;
-      Delivery delivery;
-      delivery.block = received.block;
-      delivery.envelope = entry.envelope;
-      delivery.position = position_of(entry.position);
-      delivery.stored_at = Wall(Millis(static_cast<std::int64_t>(entry.position.milliseconds)));
-      delivery.stream = index;
-      delivery.attempt = entry.attempts + 1;
-      delivery.crashes = entry.crashes;
-      delivery.origin = entry.origin;
-      delivery.run = entry.run;
-      delivery.type = core::envelope_text(entry.envelope, "type");
-      delivery.alone = source == 'A';
-      if (source == 'S') joined.seen = entry.id;
-      bytes += entry.envelope.size();
-      ++events;
-      ready_.emplace_back(std::move(delivery), Ledger::Held{.stream = index,
-                                                            .source = source,
-                                                            .id = entry.id,
-                                                            .bytes = entry.envelope.size(),
-                                                            .block = received.block,
-                                                            .envelope = entry.envelope});
-    }
-  }
-  if (events > 0) average_ = (average_ + bytes / events) / 2 + 1;
-  const std::lock_guard lock(ledger_mutex_);
-  ready_events_ = ready_.size();
 }
 
 }  // namespace tidings::transport::redis

@@ -1,4 +1,4 @@
-// One subscription: joining, fetching and renewing (subscription.cpp), settling (settle.cpp).
+// One subscription: joining, fetching and renewing (subscription.cpp), reading (read.cpp), settling (settle.cpp).
 #pragma once
 
 #include <atomic>
@@ -52,7 +52,7 @@ class Ledger {
 
 class RedisSubscription final : public Subscription {
  public:
-  RedisSubscription(Store& store, const Capabilities& limits, const Interest& interest);
+  RedisSubscription(Store& store, const Interest& interest);
   ~RedisSubscription() override;
   Batch fetch(Millis wait, std::stop_token stop) override;
   void settle(std::span<const Settlement> items, std::span<Result> results) override;
@@ -68,7 +68,7 @@ class RedisSubscription final : public Subscription {
     bool live = true, paused = false, alone = false, retry = false, orphans = false;
     std::int64_t next_due = -1, now = 0;
   };
-  // The groups of one name, which one XREADGROUP can read.
+  // What one XREADGROUP can read: the groups of one name, and in a cluster one slot.
   struct Reader {
     std::string group{};
     std::vector<std::uint32_t> streams{};  // Indexes into joined_.
@@ -90,11 +90,16 @@ class RedisSubscription final : public Subscription {
   void read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline);
   void read_new(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
   void send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
+  void connect(Reader& reader);
+  void drop(Reader& reader);
+  void end_dropped(WaitClock::time_point deadline);
+  void unblock(const std::vector<Reader*>& readers);
+  void await_any(const std::vector<Reader*>& readers, Millis wait);
+  void receive(Reader& reader, WaitClock::time_point deadline, bool alone);
   void take(Reader& reader, const Received& received, bool alone);
   [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(); }
 
   Store& store_;
-  const Capabilities& limits_;
   const Interest interest_;
   std::string instance_{};
   std::vector<Joined> joined_{};
@@ -102,6 +107,7 @@ class RedisSubscription final : public Subscription {
   std::deque<std::pair<Delivery, Ledger::Held>> ready_{};  // Read and not handed out; fetch's own.
   std::shared_ptr<const std::vector<std::string>> types_{};
   std::string types_text_{};
+  std::vector<std::pair<std::string, Commands>> dropped_{};  // How to end connections that had a read, by stream.
   bool unsure_ = false;                           // A read failed, and its answer may hold entries that are ours now.
   std::size_t turn_ = 0;                          // Which stream comes first where there is not room for all.
   std::size_t average_ = std::size_t{64} << 10U;  // Bytes of an event, as seen lately.

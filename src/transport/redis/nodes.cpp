@@ -1,0 +1,315 @@
+#include "transport/redis/nodes.hpp"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace tidings::transport::redis {
+namespace {
+
+constexpr std::chrono::milliseconds patience_with_one{1'000};  // Of several that can be asked.
+constexpr int most_redirections = 5;
+
+WaitClock::time_point sooner(WaitClock::time_point deadline, std::chrono::milliseconds wait) {
+  return std::min(deadline, deadline_in(wait));
+}
+
+// How a server names a script.
+std::string digest_of(const std::string& text) {
+  unsigned char bytes[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  if (EVP_Digest(text.data(), text.size(), bytes, &size, EVP_sha1(), nullptr) != 1) return "unknown";
+  std::string digest;
+  for (unsigned i = 0; i < size; ++i) {
+    digest += "0123456789abcdef"[bytes[i] >> 4U];
+    digest += "0123456789abcdef"[bytes[i] & 15U];
+  }
+  return digest;
+}
+
+// What the first of `seeds` that knows it answers; that one moves to the front.
+template <class Answer>
+auto ask_any(std::vector<Address>& seeds, const Answer& answer) -> decltype(answer(seeds.front())) {
+  std::optional<Error> failure;
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    try {
+      auto found = answer(seeds[i]);
+      std::rotate(seeds.begin(), seeds.begin() + static_cast<std::ptrdiff_t>(i), seeds.end());
+      return found;
+    } catch (const Error& error) {
+      // One that can be mended by waiting says more about the engine than one that cannot about one of its servers.
+      if (!failure || !failure->retryable()) failure.emplace(error);
+    }
+  }
+  throw Error(*failure);
+}
+
+}  // namespace
+
+Nodes::Nodes(Endpoint endpoint, WaitClock::time_point deadline)
+    : endpoint_(std::move(endpoint)), seeds_(endpoint_.addresses) {
+  for (std::size_t i = 0; i < script_count; ++i) digests_[i] = digest_of(script_text(static_cast<Script>(i)));
+  Commands ping;
+  ping.add({"PING"});
+  (void)run("", ping, deadline);
+}
+
+std::unique_ptr<Connection> Nodes::open(const Address& address, bool scripts, WaitClock::time_point deadline) const {
+  auto connection = std::make_unique<Connection>(address, endpoint_, deadline);
+  if (!scripts) return connection;
+  Commands commands;
+  for (std::size_t i = 0; i < script_count; ++i) commands.add({"SCRIPT", "LOAD", script_text(static_cast<Script>(i))});
+  connection->send(commands, deadline);
+  const Received received = connection->receive(deadline, script_count);
+  for (std::size_t i = 0; i < script_count; ++i) {
+    if (received.reply(i).error()) throw error_of(received.reply(i).text());
+  }
+  return connection;
+}
+
+// The sentinels are asked at each connection, and the server itself whether it is the master: a sentinel that was cut
+// off names one that is it no longer.
+std::unique_ptr<Connection> Nodes::open_master(bool scripts, WaitClock::time_point deadline) {
+  if (endpoint_.kind == Endpoint::Kind::server) return open(endpoint_.addresses.front(), scripts, deadline);
+  Endpoint sentinel = endpoint_;
+  sentinel.login = endpoint_.sentinel_login;
+  sentinel.database = 0;
+  std::vector<Address> seeds;
+  {
+    const std::lock_guard lock(mutex_);
+    seeds = seeds_;
+  }
+  auto found = ask_any(seeds, [&](const Address& address) {
+    Connection asked(address, sentinel, sooner(deadline, patience_with_one));
+    Commands question;
+    question.add({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", endpoint_.master});
+    const Received answer = asked.call(question, sooner(deadline, patience_with_one));
+    if (answer.reply().size() != 2) {
+      throw Error(ErrorCode::not_found, "redis: the sentinel at " + address.text() + " knows no master \"" +
+                                            endpoint_.master + "\"; see SENTINEL MASTERS");
+    }
+    const Address master{
+        std::string(answer.reply()[0].text()), static_cast<std::uint16_t>(answer.reply()[1].integer()), {}};
+    auto connection = open(master, scripts, deadline);
+    Commands role;
+    role.add({"ROLE"});
+    const Received said = connection->call(role, deadline);
+    if (said.reply()[0].text() != "master") {
+      throw Error(ErrorCode::unavailable, true,
+                  "redis: " + master.text() + " is no master any more; a failover is under way, try again");
+    }
+    return connection;
+  });
+  const std::lock_guard lock(mutex_);
+  seeds_ = std::move(seeds);
+  return found;
+}
+
+void Nodes::refresh(WaitClock::time_point deadline) {
+  std::vector<Address> seeds;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stale_) return;
+    seeds = seeds_;
+    for (const Address& server : slots_.servers()) {
+      if (std::find(seeds.begin(), seeds.end(), server) == seeds.end()) seeds.push_back(server);
+    }
+  }
+  SlotMap slots = ask_any(seeds, [&](const Address& address) {
+    const auto connection = open(address, false, sooner(deadline, patience_with_one));
+    Commands question;
+    question.add({"CLUSTER", "SLOTS"});
+    connection->send(question, deadline);
+    const Received answer = connection->receive(sooner(deadline, patience_with_one));
+    if (answer.reply().error()) {
+      const Error error = error_of(answer.reply().text());
+      if (error.code() != ErrorCode::internal) throw Error(error);
+      throw Error(ErrorCode::invalid, "redis: " + address.text() + " is no cluster: " +
+                                          std::string(answer.reply().text()) + "; write redis:// for one server");
+    }
+    SlotMap map(answer.reply(), address);
+    if (map.servers().empty()) {
+      throw Error(ErrorCode::unavailable, true,
+                  "redis: the cluster of " + address.text() + " has no slots yet; try again");
+    }
+    return map;
+  });
+  const std::lock_guard lock(mutex_);
+  slots_ = std::move(slots);
+  seeds_ = std::move(seeds);
+  stale_ = false;
+}
+
+Address Nodes::owner_of(std::string_view key, WaitClock::time_point deadline) {
+  if (!clustered()) return {};
+  refresh(deadline);
+  const std::lock_guard lock(mutex_);
+  const std::uint16_t slot = slot_of(key);
+  if (const Address* const owner = slots_.owner(slot)) return *owner;
+  stale_ = true;
+  throw Error(ErrorCode::unavailable, true,
+              "redis: nobody in the cluster owns the slot " + std::to_string(slot) + " now; try again");
+}
+
+Client& Nodes::client_at(const Address& address, Lane lane) {
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<Client>& client = clients_[{address, lane}];
+  if (!client) {
+    // What waits on purpose says nothing meanwhile.
+    const auto silence = lane == Lane::waiting ? std::chrono::hours(1) : Connection::longest_silence;
+    const auto connect = [this, address](WaitClock::time_point deadline) {
+      return clustered() ? open(address, true, deadline) : open_master(true, deadline);
+    };
+    client = std::make_unique<Client>(connect, silence);
+  }
+  return *client;
+}
+
+// What replies and failures say about where the servers are.
+void Nodes::watch(const Replies& replies, Client& client, std::optional<Error>& failure) {
+  if (failure) doubt();
+  for (std::size_t i = 0; i < replies.count(); ++i) {
+    const Reply reply = replies.reply(i);
+    if (!reply.error()) continue;
+    if (reply.text().starts_with("READONLY")) client.renew();  // It was the master before.
+    if (clustered() || !reply.text().starts_with("MOVED ") || failure) continue;
+    failure.emplace(ErrorCode::invalid, "redis: this server is one of a cluster; write redis+cluster:// instead");
+  }
+}
+
+// Sends what was answered by MOVED or ASK to where they say, in order; false when there was none.
+bool Nodes::follow(Replies& replies, const Commands& commands, const Address& from, WaitClock::time_point deadline,
+                   std::optional<Error>& failure, Lane lane) {
+  Redirection to;
+  Commands again;
+  std::vector<std::size_t> indexes;
+  for (std::size_t i = 0; i < replies.count(); ++i) {
+    if (!replies.reply(i).error()) continue;
+    const Redirection each = redirection_of(replies.reply(i).text(), from);
+    if (each.kind == Redirection::Kind::none) continue;
+    if (to.kind == Redirection::Kind::none) to = each;
+    if (each.kind != to.kind || each.to != to.to) continue;
+    if (to.kind == Redirection::Kind::ask) again.add({"ASKING"});
+    again.copy(commands, i);
+    indexes.push_back(i);
+  }
+  if (indexes.empty()) return false;
+  if (to.kind == Redirection::Kind::moved) learn(replies.reply(indexes.front()).text(), from);
+  Client& client = client_at(to.to, lane);
+  const Received received = client.run(again, deadline, failure);
+  const std::size_t each = to.kind == Redirection::Kind::ask ? 2 : 1;
+  for (std::size_t k = 0; k < indexes.size(); ++k) {
+    const std::size_t at = (k + 1) * each - 1;
+    at < received.count() ? replies.replace(indexes[k], received, at) : replies.lose(indexes[k]);
+  }
+  watch(replies, client, failure);
+  return true;
+}
+
+Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
+                   std::optional<Error>& failure, Lane lane) {
+  Address owner;
+  try {
+    owner = owner_of(key, deadline);
+  } catch (const Error& error) {
+    failure.emplace(error);
+    return {};
+  }
+  Client& client = client_at(owner, lane);
+  Replies replies(client.run(commands, deadline, failure));
+  watch(replies, client, failure);
+  for (int i = 0; clustered() && !failure && i < most_redirections; ++i) {
+    if (!follow(replies, commands, owner, deadline, failure, lane)) break;
+  }
+  return replies;
+}
+
+Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::time_point deadline) {
+  std::optional<Error> failure;
+  Replies replies = run(key, commands, deadline, failure);
+  if (failure) throw Error(*failure);
+  return replies;
+}
+
+Replies Nodes::call(std::string_view key, std::initializer_list<std::string_view> words,
+                    WaitClock::time_point deadline) {
+  Commands commands;
+  commands.add(words);
+  Replies replies = run(key, commands, deadline);
+  if (replies.reply().error()) throw error_of(replies.reply().text());
+  return replies;
+}
+
+Replies Nodes::eval(Script script, const std::vector<std::string>& keys, const std::vector<std::string>& arguments,
+                    WaitClock::time_point deadline) {
+  const auto write = [&](std::string_view verb, std::string_view body) {
+    Commands commands;
+    commands.begin(keys.size() + arguments.size() + 3).word(verb).word(body);
+    commands.word(static_cast<std::int64_t>(keys.size()));
+    for (const std::string& key : keys) commands.word(key);
+    for (const std::string& argument : arguments) commands.word(argument);
+    return commands;
+  };
+  Replies replies = run(keys.front(), write("EVALSHA", digests_[static_cast<std::size_t>(script)]), deadline);
+  // Somebody emptied the server's scripts: nothing was done.
+  if (replies.reply().error() && replies.reply().text().starts_with("NOSCRIPT")) {
+    replies = run(keys.front(), write("EVAL", script_text(script)), deadline);
+  }
+  if (replies.reply().error()) throw error_of(replies.reply().text());
+  return replies;
+}
+
+std::unique_ptr<Connection> Nodes::connect(std::string_view key, WaitClock::time_point deadline) {
+  if (!clustered()) return open_master(false, deadline);
+  try {
+    return open(owner_of(key, deadline), false, deadline);
+  } catch (const Error&) {
+    doubt();
+    throw;
+  }
+}
+
+Replies Nodes::run_beside(const Connection& connection, const Commands& commands, WaitClock::time_point deadline) {
+  std::optional<Error> failure;
+  Replies replies(
+      client_at(clustered() ? connection.address() : Address{}, Lane::shared).run(commands, deadline, failure));
+  if (failure) throw Error(*failure);
+  return replies;
+}
+
+void Nodes::learn(std::string_view error, const Address& from) {
+  const Redirection to = redirection_of(error, from);
+  if (!clustered() || to.kind != Redirection::Kind::moved) return;
+  const std::lock_guard lock(mutex_);
+  slots_.move(to.slot, to.to);
+}
+
+void Nodes::doubt() {
+  const std::lock_guard lock(mutex_);
+  stale_ = true;
+}
+
+std::size_t Nodes::place_of(std::string_view key) {
+  if (!clustered()) return 0;
+  const std::lock_guard lock(mutex_);
+  const std::uint16_t slot = slot_of(key);
+  const Address* const owner = slots_.owner(slot);
+  return owner == nullptr ? slot_count + slot : static_cast<std::size_t>(owner - slots_.servers().data());
+}
+
+std::vector<std::string> Nodes::key_of_each() {
+  if (!clustered()) return {""};
+  refresh(deadline_in(patience_with_one * 5));
+  const std::lock_guard lock(mutex_);
+  std::map<Address, std::string> keys;
+  for (std::size_t i = 0; i < 4 * slot_count; ++i) {
+    std::string key = std::to_string(i);
+    if (const Address* const owner = slots_.owner(slot_of(key))) keys.try_emplace(*owner, std::move(key));
+  }
+  std::vector<std::string> all;
+  for (auto& [owner, key] : keys) all.push_back(std::move(key));
+  return all;
+}
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,250 @@
+// What one subscription reads: its connections, and what comes over them.
+#include <poll.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "core/envelope_member.hpp"
+#include "transport/redis/subscription.hpp"
+
+namespace tidings::transport::redis {
+
+// Ends the connections whose reads the server may not have seen yet.
+void RedisSubscription::end_dropped(WaitClock::time_point deadline) {
+  for (const auto& [stream, command] : dropped_) (void)store_.nodes().run(stream, command, deadline);
+  dropped_.clear();
+}
+
+// What the server counts as ours and never came goes back, uncounted.
+void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
+  end_dropped(deadline);
+  std::set<std::tuple<std::uint32_t, char, EntryId>> known;
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    for (const std::uint64_t serial : ledger_.open()) {
+      const Ledger::Held& held = *ledger_.find(serial);
+      known.emplace(held.stream, held.source, held.id);
+    }
+    for (const auto& [delivery, held] : ready_) known.emplace(held.stream, held.source, held.id);
+  }
+  for (std::uint32_t i = 0; i < joined_.size(); ++i) {
+    const auto& [stream, group, seen] = joined_[i];
+    std::vector<std::string> words{member_, store_.now_word(), "0", "0"};
+    const std::size_t before = words.size();
+    for (const char source : {'S', 'R', 'A'}) {
+      const std::string key = source == 'S' ? stream : group_key(stream, source == 'R' ? "retry" : "alone", group);
+      for (std::string from = "-";;) {
+        Commands commands;
+        commands.add({"XPENDING", key, group, from, "+", "1000", member_});
+        const Replies replies = store_.nodes().run(stream, commands, deadline);
+        const Reply reply = replies.reply();
+        if (reply.error() && !reply.text().starts_with("NOGROUP")) throw error_of(reply.text());
+        EntryId id;
+        for (std::size_t k = 0; k < reply.size(); ++k) {
+          if (!parse_id(reply[k][0].text(), id) || known.contains({i, source, id})) continue;
+          words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "", "", "", "0"});
+        }
+        if (reply.size() < 1000) break;
+        from = "(" + id.text();
+      }
+    }
+    if (words.size() > before) (void)store_.eval(Script::settle, stream, group, words, deadline);
+  }
+  unsure_ = false;
+}
+
+void RedisSubscription::connect(Reader& reader) {
+  if (reader.connection) return;
+  reader.connection = store_.nodes().connect(joined_[reader.streams.front()].stream, deadline_in(Millis(1'000)));
+}
+
+void RedisSubscription::drop(Reader& reader) {
+  if (!reader.connection) return;
+  // A read that the server has not seen yet must not take anything for us later.
+  dropped_.emplace_back(joined_[reader.streams.front()].stream, reader.connection->end_command());
+  reader.connection.reset();
+  store_.nodes().doubt();
+}
+
+void RedisSubscription::read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline) {
+  for (Reader& reader : readers_) {
+    for (const std::uint32_t index : reader.streams) {
+      if (!looks[index].alone || looks[index].paused) continue;
+      connect(reader);
+      const std::string key = group_key(joined_[index].stream, "alone", joined_[index].group);
+      reader.connection->send(
+          Commands().add({"XREADGROUP", "GROUP", reader.group, member_, "COUNT", "1", "STREAMS", key, ">"}), deadline);
+      receive(reader, deadline, true);
+      if (!ready_.empty()) return;
+    }
+  }
+}
+
+void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block) {
+  connect(reader);
+  // COUNT holds for each stream. What comes back has a stream of its own, which is asked only where something is known
+  // to be ready, so that new events have all of the room otherwise.
+  std::vector<std::string> keys;
+  for (const std::uint32_t index : reader.streams) {
+    if (looks[index].paused) continue;
+    if (looks[index].retry) keys.push_back(group_key(joined_[index].stream, "retry", joined_[index].group));
+    keys.push_back(joined_[index].stream);
+  }
+  if (keys.size() > events) {
+    std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(turn_++ % keys.size()), keys.end());
+    keys.resize(events);
+  }
+  Commands commands;
+  const std::size_t each = std::max<std::size_t>(events / keys.size(), 1);
+  const bool blocks = block.count() > 0;
+  commands.begin(4 + 2 + (blocks ? 2 : 0) + 1 + 2 * keys.size());
+  commands.word("XREADGROUP").word("GROUP").word(reader.group).word(member_);
+  commands.word("COUNT").word(static_cast<std::int64_t>(each));
+  if (blocks) commands.word("BLOCK").word(block.count());
+  commands.word("STREAMS");
+  for (const std::string& key : keys) commands.word(key);
+  for (std::size_t i = 0; i < keys.size(); ++i) commands.word(">");
+  reader.connection->send(commands, deadline_in(Millis(1'000)));
+}
+
+// Ends the waits of these readers' reads on the server.
+void RedisSubscription::unblock(const std::vector<Reader*>& readers) {
+  for (const Reader* reader : readers) {
+    if (!reader->connection) continue;
+    const Commands commands = Commands().add({"CLIENT", "UNBLOCK", std::to_string(reader->connection->id())});
+    (void)store_.nodes().run_beside(*reader->connection, commands, deadline_in(Millis(1'000)));
+  }
+}
+
+// Waits until one of these has something; those that have nothing then are told to give up waiting.
+void RedisSubscription::await_any(const std::vector<Reader*>& readers, Millis wait) {
+  std::vector<pollfd> waiting;
+  for (const Reader* reader : readers) {
+    if (reader->connection->buffered()) wait = Millis(0);
+    waiting.push_back({reader->connection->descriptor(), POLLIN, 0});
+  }
+  const auto until = deadline_in(wait);
+  while (::poll(waiting.data(), waiting.size(), static_cast<int>(wait.count())) < 0 && errno == EINTR) {
+    wait = std::max(std::chrono::floor<Millis>(until - WaitClock::now()), Millis(0));
+  }
+  std::vector<Reader*> idle;
+  for (std::size_t i = 0; i < readers.size(); ++i) {
+    if (waiting[i].revents == 0 && !readers[i]->connection->buffered()) idle.push_back(readers[i]);
+  }
+  if (readers.size() > 1) unblock(idle);
+}
+
+void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t events, Millis block,
+                                 const std::stop_token& stop) {
+  std::vector<Reader*> asked;
+  for (Reader& reader : readers_) {
+    const bool active = std::any_of(reader.streams.begin(), reader.streams.end(),
+                                    [&](std::uint32_t index) { return !looks[index].paused; });
+    if (active) asked.push_back(&reader);
+  }
+  // Each has its share of the room; where there is not enough for all, they take turns.
+  if (asked.size() > events) {
+    std::rotate(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(turn_++ % asked.size()), asked.end());
+    asked.resize(events);
+  }
+  if (asked.empty()) return;
+  std::optional<Error> failure;
+  try {
+    for (Reader* reader : asked) send_read(*reader, looks, events / asked.size(), block);
+    if (block.count() > 0) {
+      const std::stop_callback woken(stop, [&] {
+        try {
+          unblock(asked);
+        } catch (const Error&) {
+          // The block ends by itself.
+        }
+      });
+      await_any(asked, block + Millis(1'000));
+    }
+    for (Reader* reader : asked) {
+      try {
+        receive(*reader, deadline_in(block + Millis(5'000)), false);
+      } catch (const Error& error) {
+        // What the others read is ours all the same.
+        if (!failure || error.code() == ErrorCode::not_found) failure.emplace(error);
+      }
+    }
+  } catch (...) {
+    for (Reader* reader : asked) drop(*reader);
+    throw;
+  }
+  if (failure) throw Error(*failure);
+}
+
+// Takes in what one read answers.
+void RedisSubscription::receive(Reader& reader, WaitClock::time_point deadline, bool alone) {
+  try {
+    const Received received = reader.connection->receive(deadline);
+    if (!received.reply().error()) return take(reader, received, alone);
+    const std::string_view text = received.reply().text();
+    store_.nodes().learn(text, reader.connection->address());
+    // A slot that has moved is read at its new owner the next time: nothing was taken, and nothing is wrong.
+    if (text.starts_with("MOVED ") && store_.nodes().clustered()) return reader.connection.reset();
+    throw error_of(text);
+  } catch (...) {
+    drop(reader);
+    throw;
+  }
+}
+
+// Takes in the reply of XREADGROUP: [[key, [[id, fields] …]] …].
+void RedisSubscription::take(Reader& reader, const Received& received, bool alone) {
+  Reply keys = received.reply();
+  std::size_t count = keys.size();
+  if (count == 0) return;
+  keys.enter();
+  std::size_t bytes = 0, events = 0;
+  for (; count > 0; --count) {
+    Reply pair = keys.here();
+    keys.skip();
+    pair.enter();
+    const std::string_view key = pair.text();
+    const auto index = *std::find_if(reader.streams.begin(), reader.streams.end(), [&](std::uint32_t each) {
+      const std::string& stream = joined_[each].stream;
+      return key == stream || (key.starts_with('{') && key.substr(1).starts_with(stream + "}"));
+    });
+    Joined& joined = joined_[index];
+    const char source = alone ? 'A' : key == joined.stream ? 'S' : 'R';
+    pair.skip();
+    std::size_t entries = pair.size();
+    pair.enter();
+    for (; entries > 0; --entries) {
+      Entry entry;
+      const bool sound = read_entry(pair.here(), entry, source != 'S');
+      pair.skip();
+      if (!sound) continue;
+      Delivery delivery;
+      delivery.block = received.block;
+      delivery.envelope = entry.envelope;
+      delivery.position = position_of(entry.position);
+      delivery.stored_at = Wall(Millis(static_cast<std::int64_t>(entry.position.milliseconds)));
+      delivery.stream = index;
+      delivery.attempt = entry.attempts + 1;
+      delivery.crashes = entry.crashes;
+      delivery.origin = entry.origin;
+      delivery.run = entry.run;
+      delivery.type = core::envelope_text(entry.envelope, "type");
+      delivery.alone = source == 'A';
+      if (source == 'S') joined.seen = entry.id;
+      bytes += entry.envelope.size();
+      ++events;
+      ready_.emplace_back(std::move(delivery), Ledger::Held{.stream = index,
+                                                            .source = source,
+                                                            .id = entry.id,
+                                                            .bytes = entry.envelope.size(),
+                                                            .block = received.block,
+                                                            .envelope = entry.envelope});
+    }
+  }
+  if (events > 0) average_ = (average_ + bytes / events) / 2 + 1;
+  const std::lock_guard lock(ledger_mutex_);
+  ready_events_ = ready_.size();
+}
+
+}  // namespace tidings::transport::redis
