@@ -29,7 +29,7 @@ void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
     for (const auto& [delivery, held] : ready_) known.emplace(held.stream, held.source, held.id);
   }
   for (std::uint32_t i = 0; i < joined_.size(); ++i) {
-    const auto& [stream, group, seen] = joined_[i];
+    const std::string &stream = joined_[i].stream, &group = joined_[i].group;
     std::vector<std::string> words{member_, store_.now_word(), "0", "0"};
     const std::size_t before = words.size();
     for (const char source : {'S', 'R', 'A'}) {

@@ -83,10 +83,12 @@ call('HSET', Y, me, types)
 return 'OK'
 )lua";
 
-// ARGV: G, me, now, limit. Moves what is due; returns {live, paused, alone, retry, next due or -1, now, types, gaps …}.
+// ARGV: G, me, now, limit, gaps that were told …. Moves what is due; returns {live, paused, alone, retry, next due or
+// -1, now, types, gaps …}.
 constexpr const char* look = R"lua(
 local me, now = ARGV[2], clock(ARGV[3])
 if not member(me) then return {0} end
+for i = 5, #ARGV do call('LREM', Q, 1, ARGV[i]) end
 for _, id in ipairs(call('ZRANGEBYSCORE', D, '-inf', whole(now), 'LIMIT', 0, ARGV[4])) do
   local r = record(W, id)
   call('XDEL', W, id)
@@ -98,7 +100,6 @@ if #next > 0 then due = next[2] end
 local types = {}
 for _, instance in ipairs(call('ZRANGEBYSCORE', L, whole(now), '+inf')) do types[#types + 1] = call('HGET', Y, instance) or '' end
 local gaps = call('LRANGE', Q, 0, -1)
-if #gaps > 0 then call('DEL', Q) end
 local orphans = #call('ZRANGEBYSCORE', L, '-inf', '(' .. whole(now), 'LIMIT', 0, 1)
 return {1, call('HGET', T, 'paused') or '0', waiting(A), waiting(R), due, whole(now), table.concat(types), orphans, gaps}
 )lua";

@@ -40,9 +40,9 @@ struct RedisSubscription::Part {
   std::vector<std::size_t> simple{}, items{};  // Of the call: those in the first two, and those in `words`.
 };
 
-void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settlement& item, std::size_t index) {
-  const bool simple =
-      held.source == 'S' && item.outputs.empty() && (item.kind == Kind::done || item.kind == Kind::ignored);
+void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settlement& item, std::size_t index,
+                            std::span<const Outgoing> outputs) {
+  const bool simple = held.source == 'S' && outputs.empty() && (item.kind == Kind::done || item.kind == Kind::ignored);
   if (simple) {
     (item.kind == Kind::done ? part.done : part.ignored).push_back(held.id.text());
     part.simple.push_back(index);
@@ -58,8 +58,8 @@ void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settleme
   part.words.emplace_back(item.reason);
   part.words.emplace_back(item.error.substr(0, longest_error));
   part.words.emplace_back(item.kind == Kind::done || item.kind == Kind::ignored ? std::string_view{} : held.envelope);
-  part.words.push_back(std::to_string(item.outputs.size()));
-  for (const Outgoing& output : item.outputs) {
+  part.words.push_back(std::to_string(outputs.size()));
+  for (const Outgoing& output : outputs) {
     part.words.emplace_back(output.stream);
     part.words.emplace_back(output.envelope);
   }
@@ -98,10 +98,29 @@ void RedisSubscription::send(Part& part, const Joined& joined, const std::string
   }
 }
 
+// In a cluster, outputs and settlement have slots of their own: outputs come first then, under ids that a repeat has
+// too. Items whose outputs could not be stored have that as their result, and are not settled.
+void RedisSubscription::store_outputs(std::span<const Settlement> items, std::span<Result> results) {
+  std::vector<Outgoing> outputs;
+  std::vector<std::size_t> owners;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (results[i].code != ErrorCode::ok) continue;
+    outputs.insert(outputs.end(), items[i].outputs.begin(), items[i].outputs.end());
+    owners.resize(outputs.size(), i);
+  }
+  if (outputs.empty()) return;
+  std::vector<Result> stored(outputs.size());
+  add_events(store_, outputs, store_.output_level(), Millis(30'000), stored);
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    if (stored[k].code != ErrorCode::ok) results[owners[k]] = std::move(stored[k]);
+  }
+}
+
 void RedisSubscription::settle(std::span<const Settlement> items, std::span<Result> results) {
   const std::lock_guard settling(settling_);
   std::vector<Part> parts(joined_.size());
   std::string member;
+  const bool together = store_.capabilities().atomic_outputs;
   {
     const std::lock_guard lock(ledger_mutex_);
     member = member_;
@@ -112,12 +131,7 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
         return acceptable(output, store_.capabilities(), results[i]);
       });
       if (!accepted) continue;
-      const Ledger::Held* const held = item.token.epoch == epoch() ? ledger_.name(item.token.lease) : nullptr;
-      if (held == nullptr) {
-        set_stale(results[i]);
-      } else {
-        add(parts[held->stream], *held, item, i);
-      }
+      if (item.token.epoch != epoch() || ledger_.name(item.token.lease) == nullptr) set_stale(results[i]);
     }
   }
   // What could not be sent can be named again.
@@ -130,6 +144,19 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
       self.settled_.notify_all();
     }
   } const unname{*this, items};
+  if (!together) store_outputs(items, results);
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (results[i].code != ErrorCode::ok) continue;
+      const Ledger::Held* const held = ledger_.find(items[i].token.lease);
+      if (held == nullptr) {
+        set_stale(results[i]);  // All was lost meanwhile.
+      } else {
+        add(parts[held->stream], *held, items[i], i, together ? items[i].outputs : std::span<const Outgoing>{});
+      }
+    }
+  }
   for (std::size_t p = 0; p < parts.size(); ++p) {
     if (parts[p].simple.empty() && parts[p].items.empty()) continue;
     try {

@@ -184,8 +184,10 @@ bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::
   std::string types;
   bool orphans = false;
   for (std::uint32_t i = 0; i < joined_.size(); ++i) {
-    const Replies answer = store_.eval(Script::look, joined_[i].stream, joined_[i].group,
-                                       {member_, store_.now_word(), std::to_string(due_at_once)}, deadline);
+    Joined& joined = joined_[i];
+    std::vector<std::string> arguments{member_, store_.now_word(), std::to_string(due_at_once)};
+    arguments.insert(arguments.end(), joined.told.begin(), joined.told.end());
+    const Replies answer = store_.eval(Script::look, joined.stream, joined.group, std::move(arguments), deadline);
     const Reply reply = answer.reply();
     if (reply[0].integer() == 0) return false;
     Look& look = looks.emplace_back();
@@ -198,11 +200,13 @@ bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::
     look.orphans = reply[7].integer() > 0;
     orphans = orphans || look.orphans;
     batch.paused = batch.paused || look.paused;
+    joined.told.clear();
     const Reply gaps = reply[8];
     for (std::size_t k = 0; k < gaps.size(); ++k) {
       const std::string_view text = gaps[k].text();
       const std::size_t space = text.find(' ');
       EntryId first, last;
+      joined.told.emplace_back(text);
       if (space != std::string_view::npos && parse_id(text.substr(0, space), first) &&
           parse_id(text.substr(space + 1), last)) {
         batch.gaps.push_back({i, position_of(first), position_of(last)});
@@ -253,63 +257,70 @@ void RedisSubscription::hand_out(Batch& batch, std::size_t events, std::size_t b
   ready_events_ = ready_.size();
 }
 
+// Reads what there is room for; `batch` says what else there is. Leaves ready_ as it was where nothing may be read now.
+RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, const std::stop_token& stop) {
+  const auto patient = deadline_in(Millis(1'000));
+  Round round;
+  if (epoch_ == 0) join(patient);
+  if (unsure_) give_back_unseen(patient);
+  round.events = room(round.bytes);
+  std::vector<Look> looks;
+  if (!look(batch, looks, patient)) {
+    lose_all();
+    return round;
+  }
+  batch.types = types_;
+  round.alone = std::any_of(looks.begin(), looks.end(), [](const Look& each) { return each.alone && !each.paused; });
+  round.complete = true;
+  if (!ready_.empty() || round.events == 0) return round;
+  bool nothing_held = false;
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    nothing_held = ledger_.events() == 0;
+  }
+  try {
+    if (round.alone && nothing_held) {
+      read_alone(looks, patient);
+    } else if (!round.alone && (round.bytes > 0 || nothing_held)) {
+      Millis block = std::min(wait, slice);
+      for (const Look& each : looks) {
+        if (each.retry) block = Millis(0);
+        if (each.next_due > each.now) block = std::min(block, Millis(each.next_due - each.now));
+      }
+      const std::size_t fitting = std::max<std::size_t>(round.bytes / std::max<std::size_t>(average_, 1), 1);
+      read_new(looks, std::min(round.events, fitting), block, stop);
+    }
+  } catch (const Error& error) {
+    unsure_ = true;
+    if (error.code() != ErrorCode::not_found) throw;
+    join(patient);  // Somebody removed the group.
+    round.complete = false;
+  }
+  return round;
+}
+
 Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
   const auto deadline = deadline_in(wait);
-  for (bool first = true;; first = false) {
+  for (;;) {
     Batch batch;
-    const auto patient = deadline_in(Millis(1'000));
-    if (epoch_ == 0) join(patient);
-    if (unsure_) give_back_unseen(patient);
-    std::size_t bytes = 0, events = room(bytes);
-    std::vector<Look> looks;
-    bool member = true;
+    Round round;
     try {
-      member = look(batch, looks, patient);
+      const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
+      round = read(batch, std::max(left, Millis(0)), stop);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::timeout && error.retryable()) return batch;
+      for (Joined& joined : joined_) joined.told.clear();  // Nobody hears of these gaps this time.
+      if (error.code() == ErrorCode::timeout && error.retryable()) return {.types = types_};
       throw;
     }
-    batch.types = types_;
-    if (!member) {
-      lose_all();
+    if (!round.complete) {
+      for (Joined& joined : joined_) joined.told.clear();
       continue;
     }
-    const bool alone =
-        std::any_of(looks.begin(), looks.end(), [](const Look& each) { return each.alone && !each.paused; });
-    if (ready_.empty() && events > 0) {
-      bool nothing_held = false;
-      {
-        const std::lock_guard lock(ledger_mutex_);
-        nothing_held = ledger_.events() == 0;
-      }
-      try {
-        if (alone && nothing_held) {
-          read_alone(looks, patient);
-        } else if (!alone && (bytes > 0 || nothing_held)) {
-          const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
-          Millis block = std::clamp(left, Millis(0), slice);
-          for (const Look& each : looks) {
-            if (each.retry) block = Millis(0);
-            if (each.next_due > each.now) block = std::min(block, Millis(each.next_due - each.now));
-          }
-          if (batch.paused && std::all_of(looks.begin(), looks.end(), [](const Look& each) { return each.paused; })) {
-            block = Millis(0);
-          }
-          read_new(looks, std::min(events, std::max<std::size_t>(bytes / std::max<std::size_t>(average_, 1), 1)),
-                   first && wait.count() == 0 ? Millis(0) : block, stop);
-        }
-      } catch (const Error& error) {
-        unsure_ = true;
-        if (error.code() != ErrorCode::not_found) throw;
-        join(patient);  // Somebody removed the group.
-        continue;
-      }
-    }
-    hand_out(batch, events, bytes);
+    hand_out(batch, round.events, round.bytes);
     if (!batch.deliveries.empty() || !batch.gaps.empty() || stop.stop_requested()) return batch;
     const auto now = WaitClock::now();
     if (now >= deadline) return batch;
-    if (events == 0 || bytes == 0 || alone || batch.paused || ready_events_ > 0) {
+    if (round.events == 0 || round.bytes == 0 || round.alone || batch.paused || ready_events_ > 0) {
       std::unique_lock lock(ledger_mutex_);
       settled_.wait_until(lock, stop, std::min(deadline, now + slice),
                           [&, seen = ledger_.events()] { return ledger_.events() < seen; });

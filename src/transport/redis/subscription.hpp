@@ -61,6 +61,7 @@ class RedisSubscription final : public Subscription {
  private:
   struct Joined {
     std::string stream{}, group{};
+    std::vector<std::string> told{};  // Gaps that a batch tells of, which the next look removes.
     EntryId seen{};  // The last id of S that came: where the group is made again if somebody removes it.
   };
   // What one group's look found.
@@ -75,8 +76,17 @@ class RedisSubscription final : public Subscription {
     std::unique_ptr<Connection> connection{};
   };
 
+  // What one try of a fetch found.
+  struct Round {
+    bool complete = false;  // Otherwise it is to be tried again at once.
+    bool alone = false;
+    std::size_t events = 0, bytes = 0;  // What there was room for.
+  };
+
   struct Part;
-  static void add(Part& part, const Ledger::Held& held, const Settlement& item, std::size_t index);
+  static void add(Part& part, const Ledger::Held& held, const Settlement& item, std::size_t index,
+                  std::span<const Outgoing> outputs);
+  void store_outputs(std::span<const Settlement> items, std::span<Result> results);
   void send(Part& part, const Joined& joined, const std::string& member, std::span<const Settlement> items,
             std::span<Result> results);
 
@@ -84,6 +94,7 @@ class RedisSubscription final : public Subscription {
   void lose_all();
   [[nodiscard]] bool look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline);
   [[nodiscard]] std::size_t room(std::size_t& bytes);
+  [[nodiscard]] Round read(Batch& batch, Millis wait, const std::stop_token& stop);
   void hand_out(Batch& batch, std::size_t events, std::size_t bytes);
   void give_back(WaitClock::time_point deadline);
   void give_back_unseen(WaitClock::time_point deadline);
