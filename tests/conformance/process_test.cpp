@@ -99,7 +99,7 @@ TEST_P(Conformance, P33_CrashEffectBeforeAck) {
 TEST_P(Conformance, P34_CrashDeadLetterBeforeAck_InAProcess) {
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
-  const std::string engine = GetParam().name;
+  const std::string engine(transport->capabilities().engine);
   int round = 0;
   for (const std::string& point : {std::string("runtime.before_settle"), std::string("runtime.after_settle"),
                                    engine + ".before_settle_commit", engine + ".after_settle_commit"}) {

@@ -17,6 +17,7 @@
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <mutex>
@@ -123,24 +124,6 @@ sockaddr_in loopback(std::uint16_t port) {
   return address;
 }
 
-/// A port where nobody listens now. Below those that the kernel gives to outgoing connections: while a server is down,
-/// a client that dials its port again and again would sooner or later be given that very port, and talk to itself.
-std::uint16_t free_port() {
-  static std::mutex mutex;
-  static std::mt19937 random{std::random_device{}()};
-  for (int tries = 0; tries < 1000; ++tries) {
-    std::uint16_t port = 0;
-    {
-      const std::lock_guard lock(mutex);
-      port = std::uniform_int_distribution<std::uint16_t>(10'000, 32'000)(random);
-    }
-    const Descriptor probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const sockaddr_in address = loopback(port);
-    if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return port;
-  }
-  throw std::runtime_error("no free port on the loopback");
-}
-
 std::string trimmed(const std::string& text) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r\n") + 1 - first);
@@ -183,6 +166,24 @@ int await_exit(pid_t pid) {
 
 }  // namespace
 
+// Below those that the kernel gives to outgoing connections: while a server is down,
+/// a client that dials its port again and again would sooner or later be given that very port, and talk to itself.
+std::uint16_t free_port() {
+  static std::mutex mutex;
+  static std::mt19937 random{std::random_device{}()};
+  for (int tries = 0; tries < 1000; ++tries) {
+    std::uint16_t port = 0;
+    {
+      const std::lock_guard lock(mutex);
+      port = std::uniform_int_distribution<std::uint16_t>(10'000, 32'000)(random);
+    }
+    const Descriptor probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_in address = loopback(port);
+    if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return port;
+  }
+  throw std::runtime_error("no free port on the loopback");
+}
+
 RedisServer::RedisServer(RedisOptions options) : options_(std::move(options)) {
   std::string pattern = std::filesystem::temp_directory_path() / "tidings-redis-XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed for " + pattern);
@@ -218,6 +219,7 @@ RedisServer::~RedisServer() {
 }
 
 std::vector<std::string> RedisServer::command() const {
+  if (!options_.sentinel.empty()) return {"redis-server", directory_ + "/sentinel.conf", "--sentinel"};
   std::vector<std::string> words{"redis-server",
                                  "--port",
                                  std::to_string(port_),
@@ -235,6 +237,11 @@ std::vector<std::string> RedisServer::command() const {
                                  options_.aof == Aof::always ? "always" : "everysec"};
   if (!options_.password.empty()) words.insert(words.end(), {"--requirepass", options_.password});
   if (!socket_.empty()) words.insert(words.end(), {"--unixsocket", socket_, "--unixsocketperm", "700"});
+  if (const TlsServer& tls = options_.tls; !tls.certificate.empty()) {
+    words.insert(words.end(), {"--port", "0", "--tls-port", std::to_string(port_), "--tls-cert-file", tls.certificate,
+                               "--tls-key-file", tls.key, "--tls-ca-cert-file", tls.ca, "--tls-auth-clients",
+                               tls.clients ? "yes" : "no"});
+  }
   words.insert(words.end(), options_.arguments.begin(), options_.arguments.end());
   return words;
 }
@@ -243,12 +250,18 @@ std::vector<std::string> RedisServer::command() const {
 bool RedisServer::start() {
   close_log();
   log_.clear();
+  // A sentinel writes what it learns into its configuration, and reads it again when it is restarted.
+  const std::string written = directory_ + "/sentinel.conf";
+  if (!options_.sentinel.empty() && !std::filesystem::exists(written)) {
+    std::ofstream(written) << "port " << port_ << "\nbind 127.0.0.1\ndir " << directory_ << "\n" << options_.sentinel;
+  }
+  const std::string ready = options_.sentinel.empty() ? "eady to accept connections" : "+monitor";
   std::tie(pid_, out_) = start_child(command(), true);
   // A test that makes the server log a lot must not make it wait for a reader.
   ::fcntl(out_, F_SETPIPE_SZ, 1 << 20);
   // The server says this line once its data is loaded and its sockets listen; no polling is needed before it.
   const Clock::time_point end = Clock::now() + std::chrono::milliseconds(patience);
-  while (log_.find("eady to accept connections") == std::string::npos) {
+  while (log_.find(ready) == std::string::npos) {
     if (Clock::now() > end) throw std::runtime_error("redis-server is not ready after a minute: " + log_);
     if (read_log(1000)) continue;
     const int status = await_exit(std::exchange(pid_, -1));
@@ -258,7 +271,7 @@ bool RedisServer::start() {
     }
     throw std::runtime_error("redis-server ended instead of starting: " + log_);
   }
-  greet();
+  if (options_.tls.certificate.empty()) greet();
   return true;
 }
 
@@ -334,8 +347,17 @@ void RedisServer::resume() {
 std::string RedisServer::run_cli(const std::vector<std::string>& words) {
   std::vector<std::string> line{"redis-cli", "-h", "127.0.0.1", "-p", std::to_string(port_)};
   if (!options_.password.empty()) line.insert(line.end(), {"--no-auth-warning", "-a", options_.password});
+  if (!options_.tls.certificate.empty()) line.insert(line.end(), {"--tls", "--cacert", options_.tls.ca});
+  if (!options_.cli_certificate.empty()) {
+    line.insert(line.end(), {"--cert", options_.cli_certificate, "--key", options_.cli_key});
+  }
   line.insert(line.end(), words.begin(), words.end());
-  const auto [pid, descriptor] = start_child(std::move(line), false);
+  return run_program(std::move(line));
+}
+
+std::string run_program(std::vector<std::string> words) {
+  const std::string name = words.front();
+  const auto [pid, descriptor] = start_child(std::move(words), false);
   const Descriptor out(descriptor);
   std::string said;
   bool late = false;
@@ -344,8 +366,8 @@ std::string RedisServer::run_cli(const std::vector<std::string>& words) {
   } while (!late && read_some(out.get(), said));
   if (late) ::kill(pid, SIGKILL);
   const int status = await_exit(pid);
-  if (late) throw std::runtime_error("redis-cli got no answer within a minute");
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw std::runtime_error("redis-cli failed: " + trimmed(said));
+  if (late) throw std::runtime_error(name + " did not end within a minute");
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw std::runtime_error(name + " failed: " + trimmed(said));
   return trimmed(said);
 }
 

@@ -18,6 +18,12 @@ namespace tidings::support {
 /// When the server syncs its append-only file; `off` keeps nothing on disk.
 enum class Aof { off, everysec, always };
 
+/// The files of a server that speaks TLS only.
+struct TlsServer {
+  std::string ca{}, certificate{}, key{};
+  bool clients = false;  ///< Clients must show a certificate of `ca`.
+};
+
 /// How a server is started.
 struct RedisOptions {
   Aof aof = Aof::off;
@@ -26,6 +32,11 @@ struct RedisOptions {
   std::string unix_socket{};
   /// Stand last on the command line, and so win over everything else. Ports and the log level must stay as they are.
   std::vector<std::string> arguments{};
+  /// Speaks TLS when it names a certificate. cli() shows `cli_certificate` then, where clients must show one.
+  TlsServer tls{};
+  std::string cli_certificate{}, cli_key{};
+  /// What a sentinel watches, as lines of its configuration; with any of them it is a sentinel.
+  std::string sentinel{};
 };
 
 /// A server, ready when its constructor or restart() returns. What goes wrong is a std::runtime_error with the server's
@@ -40,7 +51,10 @@ class RedisServer {
 
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   /// `redis://127.0.0.1:PORT`, without the password.
-  [[nodiscard]] std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+  [[nodiscard]] std::string url() const {
+    const bool tls = !options_.tls.certificate.empty();
+    return (tls ? "rediss" : "redis") + ("://127.0.0.1:" + std::to_string(port_));
+  }
   /// The path of the UNIX socket; empty without one.
   [[nodiscard]] const std::string& socket_path() const noexcept { return socket_; }
   [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
@@ -92,5 +106,11 @@ class RedisServer {
   pid_t pid_ = -1;
   int out_ = -1;
 };
+
+/// A port of the loopback where nobody listens now, and that the kernel gives to no outgoing connection.
+[[nodiscard]] std::uint16_t free_port();
+
+/// Runs a program to its end and returns what it said; a failure of it is a std::runtime_error with that.
+std::string run_program(std::vector<std::string> words);
 
 }  // namespace tidings::support

@@ -167,6 +167,16 @@ end
 return results
 )lua";
 
+// ARGV: G, me, then of each item: source and id. Returns for each whether `me` holds it.
+constexpr const char* holds = R"lua(
+local sources, results, ours = {S = S, R = R, A = A}, {}, member(ARGV[2])
+for i = 3, #ARGV, 2 do
+  local held = redis.pcall('XPENDING', sources[ARGV[i]], G, ARGV[i + 1], ARGV[i + 1], 1, ARGV[2])
+  results[#results + 1] = ours and not held.err and #held or 0
+end
+return results
+)lua";
+
 // ARGV: G, me, now, lease. Returns 1 while `me` is a member.
 constexpr const char* renew = R"lua(
 if not member(ARGV[2]) then return 0 end
@@ -321,6 +331,8 @@ std::string script_text(Script script) {
       return with(look);
     case Script::settle:
       return with(settle);
+    case Script::holds:
+      return with(holds);
     case Script::renew:
       return with(renew);
     case Script::orphans:

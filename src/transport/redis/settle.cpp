@@ -98,9 +98,43 @@ void RedisSubscription::send(Part& part, const Joined& joined, const std::string
   }
 }
 
+// Asks for what has outputs whether it is still ours.
+void RedisSubscription::refuse_lost(std::span<const Settlement> items, const std::string& member,
+                                    std::span<Result> results) {
+  for (std::uint32_t stream = 0; stream < joined_.size(); ++stream) {
+    std::vector<std::string> words{member};
+    std::vector<std::size_t> asked;
+    {
+      const std::lock_guard lock(ledger_mutex_);
+      for (std::size_t i = 0; i < items.size(); ++i) {
+        if (results[i].code != ErrorCode::ok || items[i].outputs.empty()) continue;
+        const Ledger::Held* const held = ledger_.find(items[i].token.lease);
+        if (held == nullptr || held->stream != stream) continue;
+        words.emplace_back(1, held->source);
+        words.push_back(held->id.text());
+        asked.push_back(i);
+      }
+    }
+    if (asked.empty()) continue;
+    try {
+      const Replies answer = store_.eval(Script::holds, joined_[stream].stream, joined_[stream].group, std::move(words),
+                                         deadline_in(Millis(30'000)));
+      for (std::size_t k = 0; k < asked.size(); ++k) {
+        if (answer.reply()[k].integer() != 1) set_stale(results[asked[k]]);
+      }
+    } catch (const Error& error) {
+      for (const std::size_t i : asked) {
+        results[i] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+      }
+    }
+  }
+}
+
 // In a cluster, outputs and settlement have slots of their own: outputs come first then, under ids that a repeat has
 // too. Items whose outputs could not be stored have that as their result, and are not settled.
-void RedisSubscription::store_outputs(std::span<const Settlement> items, std::span<Result> results) {
+void RedisSubscription::store_outputs(std::span<const Settlement> items, const std::string& member,
+                                      std::span<Result> results) {
+  refuse_lost(items, member, results);
   std::vector<Outgoing> outputs;
   std::vector<std::size_t> owners;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -144,7 +178,7 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
       self.settled_.notify_all();
     }
   } const unname{*this, items};
-  if (!together) store_outputs(items, results);
+  if (!together) store_outputs(items, member, results);
   {
     const std::lock_guard lock(ledger_mutex_);
     for (std::size_t i = 0; i < items.size(); ++i) {

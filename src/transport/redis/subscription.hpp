@@ -86,7 +86,8 @@ class RedisSubscription final : public Subscription {
   struct Part;
   static void add(Part& part, const Ledger::Held& held, const Settlement& item, std::size_t index,
                   std::span<const Outgoing> outputs);
-  void store_outputs(std::span<const Settlement> items, std::span<Result> results);
+  void refuse_lost(std::span<const Settlement> items, const std::string& member, std::span<Result> results);
+  void store_outputs(std::span<const Settlement> items, const std::string& member, std::span<Result> results);
   void send(Part& part, const Joined& joined, const std::string& member, std::span<const Settlement> items,
             std::span<Result> results);
 
