@@ -48,7 +48,7 @@ Millis backoff_delay(const Backoff& backoff, std::uint32_t failures, std::uint64
 }
 
 Millis reconnect_delay(std::uint32_t failures, std::uint64_t random) noexcept {
-  const Millis whole = doubled(Millis(100), Millis(30'000), failures == 0 ? 0 : failures - 1);
+  const Millis whole = doubled(Millis(100), Millis(5'000), failures == 0 ? 0 : failures - 1);
   return whole / 2 + part_of(whole / 2, random);
 }
 

@@ -31,7 +31,7 @@ TIDINGS_EVENT(Copied, "copy.counted", "1.0", n)
 
 Environment silent() {
   Environment environment;
-  environment.log = [](LogLevel, std::string_view) {};
+  if (getenv("V")==nullptr) environment.log = [](LogLevel, std::string_view) {};
   return environment;
 }
 
@@ -246,6 +246,7 @@ TEST(RedisFaults, AClusterFailsOverFiveTimes) {
   }
   traffic.await_acknowledged(300);
   EXPECT_EQ(traffic.finish(), 0U);
+  for (const char* stream : {"events:account", "events:copy"}) std::cout << servers.owner_of(stream).cli("XINFO", "STREAM", stream, "FULL", 2) << servers.owner_of(stream).cli("ZRANGE", std::string("{")+stream+"}:live:reader", 0, -1, "WITHSCORES") << "\n";
 }
 
 TEST(RedisFaults, ASlotMovesUnderTraffic) {

@@ -13,6 +13,7 @@ WaitClock::time_point deadline_in(std::chrono::milliseconds wait) noexcept {
 struct Client::Request {
   const Commands* commands = nullptr;
   WaitClock::time_point deadline{};
+  std::uint64_t only_on = 0;
   Received replies{};
   std::optional<Error> failure{};
   std::condition_variable wake{};
@@ -21,17 +22,29 @@ struct Client::Request {
   [[nodiscard]] bool complete() const noexcept { return replies.count() == commands->count(); }
 };
 
-void Client::exchange(const std::vector<Request*>& requests, bool anew) {
+// Whether the request is about a connection that is gone.
+bool Client::refuse(Request& request) const {
+  if (request.only_on == 0 || request.only_on == number_) return false;
+  request.failure.emplace(ErrorCode::timeout, true, "redis: the connection ended before the server confirmed");
+  return true;
+}
+
+void Client::exchange(std::vector<Request*> requests, bool anew) {
   WaitClock::time_point deadline{};
   for (const Request* request : requests) deadline = std::max(deadline, request->deadline);
   std::optional<Error> failure;
   try {
     if (anew) connection_.reset();
-    if (!connection_) connection_ = connect_(deadline);
+    if (!connection_) {
+      ++number_;
+      connection_ = connect_(deadline);
+    }
+    std::erase_if(requests, [&](Request* request) { return refuse(*request); });
     for (Request* request : requests) request->replies.parsed = std::make_shared<Received::Parsed>();
     for (const Request* request : requests) connection_->send(*request->commands, deadline);
     for (Request* request : requests) {
-      request->replies = connection_->receive(deadline, request->commands->count(), silence_, failure);
+      request->replies = connection_->receive(deadline, request->commands->count(), failure);
+      request->replies.connection = number_;
       if (failure) break;
     }
   } catch (const Error& error) {
@@ -65,8 +78,9 @@ void Client::lead(std::unique_lock<std::mutex>& lock) {
   }
 }
 
-Received Client::run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure) {
-  Request request{.commands = &commands, .deadline = deadline};
+Received Client::run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure,
+                     std::uint64_t only_on) {
+  Request request{.commands = &commands, .deadline = deadline, .only_on = only_on};
   std::unique_lock lock(mutex_);
   waiting_.push_back(&request);
   while (!request.done) {

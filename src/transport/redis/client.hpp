@@ -19,28 +19,29 @@ class Client {
   using Connect = std::function<std::unique_ptr<Connection>(WaitClock::time_point deadline)>;
 
   /// `connect` makes a new connection whenever one is needed and there is none.
-  /// `silence`: how long the server may say nothing while replies are expected.
-  explicit Client(Connect connect, std::chrono::milliseconds silence = Connection::longest_silence)
-      : connect_(std::move(connect)), silence_(silence) {}
+  explicit Client(Connect connect) : connect_(std::move(connect)) {}
 
   /// Sends the commands and returns their replies, errors among them. When the connection fails before all are there,
   /// returns those that came, and `failure`: what the server did with the others is unknown then, unless
-  /// Received::sent() says that nothing was sent.
-  Received run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure);
+  /// Received::sent() says that nothing was sent. `only_on`: the connection, by Received::connection, that commands are
+  /// about which came before; they are not sent over any other.
+  Received run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure,
+               std::uint64_t only_on = 0);
   /// Connects anew before the next command.
   void renew();
 
  private:
   struct Request;
   void lead(std::unique_lock<std::mutex>& lock);
-  void exchange(const std::vector<Request*>& requests, bool anew);
+  void exchange(std::vector<Request*> requests, bool anew);
+  [[nodiscard]] bool refuse(Request& request) const;
 
   const Connect connect_;
-  const std::chrono::milliseconds silence_;
   std::mutex mutex_{};
   std::deque<Request*> waiting_{};
   bool led_ = false, anew_ = false;
   std::unique_ptr<Connection> connection_{};  // The leader's.
+  std::uint64_t number_ = 0;                  // Of connection_.
 };
 
 /// A deadline in `wait` from now, kept within what a clock can count.

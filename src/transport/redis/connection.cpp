@@ -70,13 +70,12 @@ void Connection::make_room(std::size_t wanted) {
 
 Received Connection::receive(WaitClock::time_point deadline, std::size_t replies) {
   std::optional<Error> failure;
-  Received received = receive(deadline, replies, longest_silence, failure);
+  Received received = receive(deadline, replies, failure);
   if (failure) throw Error(*failure);
   return received;
 }
 
-Received Connection::receive(WaitClock::time_point deadline, std::size_t replies, std::chrono::milliseconds silence,
-                             std::optional<Error>& failure) {
+Received Connection::receive(WaitClock::time_point deadline, std::size_t replies, std::optional<Error>& failure) {
   parser_.reset(replies);
   for (;;) {
     const std::string_view bytes(block_ ? reinterpret_cast<const char*>(block_.get()) + begin_ : "", end_ - begin_);
@@ -84,7 +83,8 @@ Received Connection::receive(WaitClock::time_point deadline, std::size_t replies
     if (status == ReplyParser::Status::incomplete) {
       try {
         make_room(std::max(least_room, parser_.missing()));
-        end_ += socket_.read({block_.get() + end_, capacity_ - end_}, std::min(deadline, WaitClock::now() + silence));
+        end_ += socket_.read({block_.get() + end_, capacity_ - end_},
+                             std::min(deadline, WaitClock::now() + longest_silence));
         continue;
       } catch (const Error& error) {
         failure.emplace(error);

@@ -22,6 +22,7 @@ struct Received {
   std::shared_ptr<const std::byte[]> block{};  ///< Readable for 64 bytes behind the replies.
   std::shared_ptr<const Parsed> parsed{};
   std::string_view bytes{};
+  std::uint64_t connection = 0;  ///< Which of a Client's connections it was, counted from 1.
 
   /// Whether the commands were sent at all.
   [[nodiscard]] bool sent() const noexcept { return parsed != nullptr; }
@@ -45,8 +46,7 @@ class Connection {
   /// The next `replies` replies, in a block that the caller may keep.
   [[nodiscard]] Received receive(WaitClock::time_point deadline, std::size_t replies = 1);
   /// The same; where the connection fails in between, those that came, and `failure`.
-  [[nodiscard]] Received receive(WaitClock::time_point deadline, std::size_t replies, std::chrono::milliseconds silence,
-                                 std::optional<Error>& failure);
+  [[nodiscard]] Received receive(WaitClock::time_point deadline, std::size_t replies, std::optional<Error>& failure);
   /// Sends one command and returns its reply. An error reply is thrown.
   Received call(const Commands& command, WaitClock::time_point deadline);
   [[nodiscard]] bool readable(WaitClock::time_point deadline) { return buffered() || socket_.readable(deadline); }

@@ -156,12 +156,10 @@ Client& Nodes::client_at(const Address& address, Lane lane) {
   const std::lock_guard lock(mutex_);
   std::unique_ptr<Client>& client = clients_[{address, lane}];
   if (!client) {
-    // What waits on purpose says nothing meanwhile.
-    const auto silence = lane == Lane::waiting ? std::chrono::hours(1) : Connection::longest_silence;
     const auto connect = [this, address](WaitClock::time_point deadline) {
       return clustered() ? open(address, true, deadline) : open_master(true, deadline);
     };
-    client = std::make_unique<Client>(connect, silence);
+    client = std::make_unique<Client>(connect);
   }
   return *client;
 }
@@ -208,7 +206,7 @@ bool Nodes::follow(Replies& replies, const Commands& commands, const Address& fr
 }
 
 Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
-                   std::optional<Error>& failure, Lane lane) {
+                   std::optional<Error>& failure, Lane lane, std::uint64_t only_on) {
   Address owner;
   try {
     owner = owner_of(key, deadline);
@@ -217,7 +215,7 @@ Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::ti
     return {};
   }
   Client& client = client_at(owner, lane);
-  Replies replies(client.run(commands, deadline, failure));
+  Replies replies(client.run(commands, deadline, failure, only_on));
   watch(replies, client, failure);
   for (int i = 0; clustered() && !failure && i < most_redirections; ++i) {
     if (!follow(replies, commands, owner, deadline, failure, lane)) break;

@@ -37,6 +37,8 @@ class Replies {
   /// Whether the command was sent to another server too, which did not answer: nobody knows then what became of it.
   [[nodiscard]] bool lost(std::size_t index) const noexcept { return lost_.contains(index); }
 
+  /// Over which connection the first server gave its own.
+  [[nodiscard]] std::uint64_t connection() const noexcept { return main_.connection; }
   /// Whether another server than the first gave some of them.
   [[nodiscard]] bool redirected() const noexcept { return !others_.empty() || !lost_.empty(); }
 
@@ -60,9 +62,10 @@ class Nodes {
   enum class Lane : std::uint8_t { shared, waiting };
 
   /// Sends the commands to the server that owns `key`, which all of them are about, and returns their replies, errors
-  /// among them. When a connection fails in between, returns those that came, and `failure`.
+  /// among them. When a connection fails in between, returns those that came, and `failure`. `only_on`: see
+  /// Client::run.
   Replies run(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
-              std::optional<Error>& failure, Lane lane = Lane::shared);
+              std::optional<Error>& failure, Lane lane = Lane::shared, std::uint64_t only_on = 0);
   /// The same; a failure is thrown.
   Replies run(std::string_view key, const Commands& commands, WaitClock::time_point deadline);
   /// One command about `key`; an error reply is thrown.

@@ -41,31 +41,46 @@ struct Part {
   bool waits = false;
 };
 
-void add_wait(Part& part, const Store& store, Level level, Millis within) {
-  const std::int64_t milliseconds = std::max<std::int64_t>(within.count(), 1);  // 0 would mean for ever.
+// How long a server is let wait at once: shorter than the silence by which one that hangs is known.
+constexpr Millis longest_wait{2'000};
+
+// Makes the server answer only once all that came before over its connection is as safe as `level` says.
+void add_wait(Commands& commands, const Store& store, Level level, Millis within) {
+  const std::int64_t milliseconds = std::clamp<std::int64_t>(within.count(), 1, longest_wait.count());
   if (level == Level::replicated) {
-    part.commands.begin(3).word("WAIT").word(std::int64_t{store.replicas()}).word(milliseconds);
-  } else if (level == Level::disk && store.waits_for_disk()) {
-    part.commands.begin(4).word("WAITAOF").word("1").word("0").word(milliseconds);
+    commands.begin(3).word("WAIT").word(std::int64_t{store.replicas()}).word(milliseconds);
   } else {
-    return;
+    commands.begin(4).word("WAITAOF").word("1").word("0").word(milliseconds);
   }
-  part.waits = true;
 }
 
-// Why what was stored is not as safe as it should be; nothing when it is.
-std::optional<std::string> shortfall(const Replies& replies, const Part& part, const Store& store, Level level) {
-  if (!part.waits) return std::nullopt;
-  if (replies.redirected()) return "redis: the slot moved meanwhile, so that nobody confirmed it";
-  const Reply reply = replies.reply(part.sent.size());
+// Why what was stored is not as safe as it should be; empty when it is.
+std::string shortfall(const Reply& reply, const Store& store, Level level) {
   if (reply.error()) return "redis: " + std::string(reply.text());
-  if (level == Level::disk) {
-    return reply[0].integer() >= 1 ? std::nullopt
-                                   : std::optional<std::string>("redis: the server's disk did not confirm it in time");
-  }
-  if (reply.integer() >= static_cast<std::int64_t>(store.replicas())) return std::nullopt;
+  if (level == Level::disk)
+    return reply[0].integer() >= 1 ? "" : "redis: the disk of the server did not confirm it in time";
+  if (reply.integer() >= static_cast<std::int64_t>(store.replicas())) return {};
   return "redis: " + std::to_string(reply.integer()) + " replicas have it, and " + std::to_string(store.replicas()) +
          " must; look after the replicas, or ask for less with durability=";
+}
+
+// The same of a part that was sent; asks again while there is time.
+std::string await_confirmation(Store& store, const Part& part, const Replies& sent, Level level,
+                               WaitClock::time_point deadline) {
+  if (sent.redirected()) return "redis: the slot moved meanwhile, so that nobody confirmed it";
+  std::string why = shortfall(sent.reply(part.sent.size()), store, level);
+  while (!why.empty()) {
+    const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
+    if (left <= Millis(0)) return why;
+    Commands again;
+    add_wait(again, store, level, left);
+    std::optional<Error> failure;
+    const Replies answer =
+        store.nodes().run(part.stream, again, deadline, failure, Nodes::Lane::waiting, sent.connection());
+    if (failure) return failure->what();
+    why = shortfall(answer.reply(), store, level);
+  }
+  return {};
 }
 
 void send(Store& store, Part& part, std::span<const Outgoing> items, Level level, WaitClock::time_point deadline,
@@ -85,16 +100,10 @@ void send(Store& store, Part& part, std::span<const Outgoing> items, Level level
       decide(store, replies.reply(k), items[i], results[i], deadline);
     }
   }
-  if (failure) {
-    if (!part.waits || replies.count() > part.sent.size()) return;
-    for (const std::size_t i : part.sent) {
-      if (results[i].code == ErrorCode::ok) set_unclear(results[i], failure->what());
-    }
-    return;
-  }
-  const auto why = shortfall(replies, part, store, level);
+  if (!part.waits || !replies.sent()) return;
+  const std::string why = failure ? failure->what() : await_confirmation(store, part, replies, level, deadline);
   for (const std::size_t i : part.sent) {
-    if (why && results[i].code == ErrorCode::ok) set_unclear(results[i], *why);
+    if (!why.empty() && results[i].code == ErrorCode::ok) set_unclear(results[i], why);
   }
 }
 
@@ -114,7 +123,8 @@ void add_events(Store& store, std::span<const Outgoing> items, Level level, Mill
     last->sent.push_back(i);
   }
   for (auto& [place, part] : parts) {
-    add_wait(part, store, level, within);
+    part.waits = level == Level::replicated || (level == Level::disk && store.waits_for_disk());
+    if (part.waits) add_wait(part.commands, store, level, within);
     try {
       send(store, part, items, level, deadline, results);
     } catch (const Error& error) {
