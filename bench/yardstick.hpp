@@ -20,6 +20,7 @@ struct Job {
   std::size_t size = 300;         ///< Bytes of one event.
   bool sync = false;              ///< SQLite's FULL instead of NORMAL.
   double rate = 1000;             ///< Wake-ups a second.
+  std::uint16_t port = 0;         ///< Where redis-server listens.
 };
 
 /// What came out.
@@ -74,6 +75,13 @@ Outcome append_file(const Job& job);
 Outcome move_blocks(const Job& job);
 /// Wakes another process through a futex at a steady rate; the samples are the one-way times.
 Outcome wake_process(const Job& job);
+
+// The same events through a Redis server with a plain client: published, read with decoding and acknowledgement, both
+// at once by two processes, and one by one at a steady rate.
+Outcome redis_publish(const Job& job);
+Outcome redis_consume(const Job& job);
+Outcome redis_move(const Job& job);
+Outcome redis_wake(const Job& job);
 
 /// Ends the program with a sentence.
 [[noreturn]] void give_up(const std::string& why);

@@ -1,5 +1,5 @@
-// tidings_bench_yardsticks insert|append|move|wake [--events N] [--batch B] [--size BYTES] [--rate R] [--sync] [--dir
-// D]
+// tidings_bench_yardsticks insert|append|move|wake|redis-publish|redis-consume|redis-move|redis-wake [--events N]
+//   [--batch B] [--size BYTES] [--rate R] [--sync] [--dir D] [--port P]
 //
 // Prints one JSON object on one line, in the names of `tidings bench`.
 #include <unistd.h>
@@ -33,6 +33,8 @@ yardstick::Job parse(int argc, char** argv) {
       job.size = std::strtoull(value, nullptr, 10);
     } else if (name == "--rate") {
       job.rate = std::strtod(value, nullptr);
+    } else if (name == "--port") {
+      job.port = static_cast<std::uint16_t>(std::strtoul(value, nullptr, 10));
     } else if (name == "--dir") {
       parent = value;
     } else {
@@ -60,7 +62,11 @@ int main(int argc, char** argv) {
   if (path == "append") run = yardstick::append_file;
   if (path == "move") run = yardstick::move_blocks;
   if (path == "wake") run = yardstick::wake_process;
-  if (run == nullptr) yardstick::give_up("say insert, append, move or wake");
+  if (path == "redis-publish") run = yardstick::redis_publish;
+  if (path == "redis-consume") run = yardstick::redis_consume;
+  if (path == "redis-move") run = yardstick::redis_move;
+  if (path == "redis-wake") run = yardstick::redis_wake;
+  if (run == nullptr) yardstick::give_up("say insert, append, move, wake or redis-publish, -consume, -move, -wake");
   const yardstick::Job job = parse(argc, argv);
   ::alarm(300);  // A second process that died holding a lock must not keep this one for ever.
   yardstick::Outcome outcome = run(job);

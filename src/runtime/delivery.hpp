@@ -40,7 +40,7 @@ struct Verdict {
 /// The delay before the next try after `failures` failures.
 [[nodiscard]] Millis backoff_delay(const Backoff& backoff, std::uint32_t failures, std::uint64_t random) noexcept;
 
-/// The pause before the next try to reach an engine: doubles from 100 ms to 30 s, its upper half at random, so that it
+/// The pause before the next try to reach an engine: doubles from 100 ms to 5 s, its upper half at random, so that it
 /// is never a hot loop.
 [[nodiscard]] Millis reconnect_delay(std::uint32_t failures, std::uint64_t random) noexcept;
 

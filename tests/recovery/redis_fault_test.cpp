@@ -31,7 +31,7 @@ TIDINGS_EVENT(Copied, "copy.counted", "1.0", n)
 
 Environment silent() {
   Environment environment;
-  if (getenv("V")==nullptr) environment.log = [](LogLevel, std::string_view) {};
+  environment.log = [](LogLevel, std::string_view) {};
   return environment;
 }
 
@@ -90,6 +90,12 @@ class Traffic {
  private:
   void publish(const std::stop_token& stop) {
     for (std::int64_t n = 0; !stop.stop_requested();) {
+      {
+        // No faster than the handlers, so that the account needs no minutes at the end.
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, Millis(100), [&] { return acknowledged_.size() < copied_.size() + 1'000; });
+        if (acknowledged_.size() >= copied_.size() + 1'000) continue;
+      }
       std::vector<Counted> batch;
       for (int i = 0; i < 20; ++i) batch.push_back({n++});
       const auto results = bus_.publish_batch(batch);
@@ -246,7 +252,6 @@ TEST(RedisFaults, AClusterFailsOverFiveTimes) {
   }
   traffic.await_acknowledged(300);
   EXPECT_EQ(traffic.finish(), 0U);
-  for (const char* stream : {"events:account", "events:copy"}) std::cout << servers.owner_of(stream).cli("XINFO", "STREAM", stream, "FULL", 2) << servers.owner_of(stream).cli("ZRANGE", std::string("{")+stream+"}:live:reader", 0, -1, "WITHSCORES") << "\n";
 }
 
 TEST(RedisFaults, ASlotMovesUnderTraffic) {

@@ -12,6 +12,8 @@ WaitClock::time_point deadline_in(std::chrono::milliseconds wait) noexcept {
 
 struct Client::Request {
   const Commands* commands = nullptr;
+  Commands* growing = nullptr;  // The same, where `fill` adds to them.
+  const Fill* fill = nullptr;
   WaitClock::time_point deadline{};
   std::uint64_t only_on = 0;
   Received replies{};
@@ -29,6 +31,15 @@ bool Client::refuse(Request& request) const {
   return true;
 }
 
+void Client::send(Connection& connection, const Request& request, WaitClock::time_point deadline) {
+  connection.send(request.commands->bytes(), deadline);
+  bool more = request.fill != nullptr;
+  for (std::size_t sent = request.commands->bytes().size(); more; sent = request.commands->bytes().size()) {
+    more = (*request.fill)(*request.growing);
+    connection.send(request.commands->bytes().substr(sent), deadline);
+  }
+}
+
 void Client::exchange(std::vector<Request*> requests, bool anew) {
   WaitClock::time_point deadline{};
   for (const Request* request : requests) deadline = std::max(deadline, request->deadline);
@@ -41,7 +52,7 @@ void Client::exchange(std::vector<Request*> requests, bool anew) {
     }
     std::erase_if(requests, [&](Request* request) { return refuse(*request); });
     for (Request* request : requests) request->replies.parsed = std::make_shared<Received::Parsed>();
-    for (const Request* request : requests) connection_->send(*request->commands, deadline);
+    for (const Request* request : requests) send(*connection_, *request, deadline);
     for (Request* request : requests) {
       request->replies = connection_->receive(deadline, request->commands->count(), failure);
       request->replies.connection = number_;
@@ -81,6 +92,16 @@ void Client::lead(std::unique_lock<std::mutex>& lock) {
 Received Client::run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure,
                      std::uint64_t only_on) {
   Request request{.commands = &commands, .deadline = deadline, .only_on = only_on};
+  return run(request, failure);
+}
+
+Received Client::run(Commands& commands, const Fill& fill, WaitClock::time_point deadline,
+                     std::optional<Error>& failure) {
+  Request request{.commands = &commands, .growing = &commands, .fill = &fill, .deadline = deadline};
+  return run(request, failure);
+}
+
+Received Client::run(Request& request, std::optional<Error>& failure) {
   std::unique_lock lock(mutex_);
   waiting_.push_back(&request);
   while (!request.done) {
@@ -91,7 +112,7 @@ Received Client::run(const Commands& commands, WaitClock::time_point deadline, s
       if (!waiting_.empty()) waiting_.front()->wake.notify_one();
     } else if (request.taken) {
       request.wake.wait(lock);
-    } else if (request.wake.wait_until(lock, deadline) == std::cv_status::timeout && !request.taken && led_) {
+    } else if (request.wake.wait_until(lock, request.deadline) == std::cv_status::timeout && !request.taken && led_) {
       std::erase(waiting_, &request);
       // It was not sent, so that there is nothing unclear about it.
       failure.emplace(ErrorCode::unavailable, true,

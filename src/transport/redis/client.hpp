@@ -17,6 +17,8 @@ namespace tidings::transport::redis {
 class Client {
  public:
   using Connect = std::function<std::unique_ptr<Connection>(WaitClock::time_point deadline)>;
+  /// Adds more commands; false once there are no more.
+  using Fill = std::function<bool(Commands& commands)>;
 
   /// `connect` makes a new connection whenever one is needed and there is none.
   explicit Client(Connect connect) : connect_(std::move(connect)) {}
@@ -27,13 +29,18 @@ class Client {
   /// about which came before; they are not sent over any other.
   Received run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure,
                std::uint64_t only_on = 0);
+  /// The same for many commands: those that are there are sent, and while the server works on them `fill` adds more,
+  /// until it says that all are there. It may run on another thread, while this call waits.
+  Received run(Commands& commands, const Fill& fill, WaitClock::time_point deadline, std::optional<Error>& failure);
   /// Connects anew before the next command.
   void renew();
 
  private:
   struct Request;
+  Received run(Request& request, std::optional<Error>& failure);
   void lead(std::unique_lock<std::mutex>& lock);
   void exchange(std::vector<Request*> requests, bool anew);
+  static void send(Connection& connection, const Request& request, WaitClock::time_point deadline);
   [[nodiscard]] bool refuse(Request& request) const;
 
   const Connect connect_;

@@ -42,7 +42,8 @@ class Connection {
   /// what the server refuses.
   Connection(const Address& address, const Endpoint& endpoint, WaitClock::time_point deadline);
 
-  void send(const Commands& commands, WaitClock::time_point deadline) { socket_.write(commands.bytes(), deadline); }
+  void send(const Commands& commands, WaitClock::time_point deadline) { send(commands.bytes(), deadline); }
+  void send(std::string_view bytes, WaitClock::time_point deadline) { socket_.write(bytes, deadline); }
   /// The next `replies` replies, in a block that the caller may keep.
   [[nodiscard]] Received receive(WaitClock::time_point deadline, std::size_t replies = 1);
   /// The same; where the connection fails in between, those that came, and `failure`.

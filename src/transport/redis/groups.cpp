@@ -158,9 +158,25 @@ struct Unread {
   EntryId first{};
 };
 
-/// Counted, since Redis does not know the lag of a group once an entry behind its cursor was deleted.
-Unread unread_after(Store& store, const std::string& stream, const EntryId& delivered) {
+/// What a stream says of itself.
+struct Extent {
+  EntryId first{}, last{};  ///< Entries; equal to {} when it is empty.
+  std::uint64_t length = 0;
+};
+
+/// The lag that Redis has is none, or wrong, once entries behind the cursor were deleted or trimmed: it counts only
+/// where the stream still has the entry at the cursor or an older one. Counted by hand otherwise.
+Unread unread_after(Store& store, const std::string& stream, const Extent& extent, const EntryId& delivered,
+                    const Reply& lag) {
   Unread unread;
+  if (extent.length == 0 || delivered >= extent.last) return unread;
+  if (delivered < extent.first) return {extent.length, extent.first};
+  if (lag.kind() == Value::Kind::integer) {
+    const auto answer = ask(store, stream, {"XRANGE", stream, "(" + delivered.text(), "+", "COUNT", "1"});
+    if (answer && answer->reply().size() == 1) (void)parse_id(answer->reply()[0][0].text(), unread.first);
+    unread.events = static_cast<std::uint64_t>(std::max<std::int64_t>(lag.integer(), 0));
+    return unread;
+  }
   for (EntryId after = delivered;;) {
     const auto answer = ask(store, stream, {"XRANGE", stream, "(" + after.text(), "+", "COUNT", std::to_string(page)});
     const std::size_t size = answer ? answer->reply().size() : 0;
@@ -170,7 +186,7 @@ Unread unread_after(Store& store, const std::string& stream, const EntryId& deli
   }
 }
 
-GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std::int64_t now, EntryId last) {
+GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std::int64_t now, const Extent& extent) {
   const auto fields = fields_of(row);
   GroupInfo info;
   info.stream = stream;
@@ -183,12 +199,15 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
   const auto older = [&](std::uint64_t ms) {
     if (ms > 0) oldest = std::min(oldest.value_or(INT64_MAX), static_cast<std::int64_t>(ms));
   };
-  const Unread unread = delivered < last ? unread_after(store, stream, delivered) : Unread{};
+  const auto lag = fields.find("lag");
+  const Unread unread = unread_after(store, stream, extent, delivered, lag == fields.end() ? row : lag->second);
   info.lag = unread.events;
   older(unread.first.milliseconds);
-  for (const Pending& each : pending_of(store, stream, info.group)) {
-    ++info.pending;
-    older(each.id.milliseconds);
+  info.pending = static_cast<std::uint64_t>(fields.at("pending").integer());
+  if (info.pending > 0) {
+    const auto summary = ask(store, stream, {"XPENDING", stream, info.group});
+    EntryId smallest;
+    if (summary && parse_id(summary->reply()[1].text(), smallest)) older(smallest.milliseconds);
   }
   for (const char* part : {"retry", "alone"}) {
     each_entry(store, key(part), [&](const Entry& entry) {
@@ -272,20 +291,21 @@ std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) 
     info.name = name;
     info.length = static_cast<std::uint64_t>(fields.at("length").integer());
     info.bytes = count(store, name, {"MEMORY", "USAGE", name});
-    EntryId last, first;
-    (void)parse_id(fields.at("last-generated-id").text(), last);
-    info.end = position_of(last.next());
+    EntryId generated;
+    (void)parse_id(fields.at("last-generated-id").text(), generated);
+    info.end = position_of(generated.next());
     info.first = info.end;
-    if (parse_id(fields.at("first-entry")[0].text(), first)) {
-      info.first = position_of(first);
-      info.oldest = Wall(Millis(static_cast<std::int64_t>(first.milliseconds)));
+    Extent extent{.length = info.length};
+    if (parse_id(fields.at("first-entry")[0].text(), extent.first)) {
+      info.first = position_of(extent.first);
+      info.oldest = Wall(Millis(static_cast<std::int64_t>(extent.first.milliseconds)));
     }
-    if (EntryId newest; parse_id(fields.at("last-entry")[0].text(), newest)) {
-      info.newest = Wall(Millis(static_cast<std::int64_t>(newest.milliseconds)));
+    if (parse_id(fields.at("last-entry")[0].text(), extent.last)) {
+      info.newest = Wall(Millis(static_cast<std::int64_t>(extent.last.milliseconds)));
     }
     if (const auto groups = ask(store, name, {"XINFO", "GROUPS", name})) {
       for (std::size_t i = 0; i < groups->reply().size(); ++i) {
-        info.groups.push_back(info_of(store, name, groups->reply()[i], now, last));
+        info.groups.push_back(info_of(store, name, groups->reply()[i], now, extent));
       }
     }
     std::sort(info.groups.begin(), info.groups.end(), [](const auto& a, const auto& b) { return a.group < b.group; });

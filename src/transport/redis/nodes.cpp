@@ -205,8 +205,9 @@ bool Nodes::follow(Replies& replies, const Commands& commands, const Address& fr
   return true;
 }
 
-Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
-                   std::optional<Error>& failure, Lane lane, std::uint64_t only_on) {
+template <class Send>
+Replies Nodes::run_with(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
+                        std::optional<Error>& failure, Lane lane, const Send& send) {
   Address owner;
   try {
     owner = owner_of(key, deadline);
@@ -215,12 +216,24 @@ Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::ti
     return {};
   }
   Client& client = client_at(owner, lane);
-  Replies replies(client.run(commands, deadline, failure, only_on));
+  Replies replies(send(client));
   watch(replies, client, failure);
   for (int i = 0; clustered() && !failure && i < most_redirections; ++i) {
     if (!follow(replies, commands, owner, deadline, failure, lane)) break;
   }
   return replies;
+}
+
+Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
+                   std::optional<Error>& failure, Lane lane, std::uint64_t only_on) {
+  return run_with(key, commands, deadline, failure, lane,
+                  [&](Client& client) { return client.run(commands, deadline, failure, only_on); });
+}
+
+Replies Nodes::run(std::string_view key, Commands& commands, const Client::Fill& fill, WaitClock::time_point deadline,
+                   std::optional<Error>& failure, Lane lane) {
+  return run_with(key, commands, deadline, failure, lane,
+                  [&](Client& client) { return client.run(commands, fill, deadline, failure); });
 }
 
 Replies Nodes::run(std::string_view key, const Commands& commands, WaitClock::time_point deadline) {

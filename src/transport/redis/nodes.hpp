@@ -66,6 +66,9 @@ class Nodes {
   /// Client::run.
   Replies run(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
               std::optional<Error>& failure, Lane lane = Lane::shared, std::uint64_t only_on = 0);
+  /// The same for commands that `fill` adds while others are under way: see Client::run.
+  Replies run(std::string_view key, Commands& commands, const Client::Fill& fill, WaitClock::time_point deadline,
+              std::optional<Error>& failure, Lane lane);
   /// The same; a failure is thrown.
   Replies run(std::string_view key, const Commands& commands, WaitClock::time_point deadline);
   /// One command about `key`; an error reply is thrown.
@@ -96,6 +99,9 @@ class Nodes {
   [[nodiscard]] Address owner_of(std::string_view key, WaitClock::time_point deadline);
   void refresh(WaitClock::time_point deadline);
   [[nodiscard]] Client& client_at(const Address& address, Lane lane);
+  template <class Send>
+  Replies run_with(std::string_view key, const Commands& commands, WaitClock::time_point deadline,
+                   std::optional<Error>& failure, Lane lane, const Send& send);
   void watch(const Replies& replies, Client& client, std::optional<Error>& failure);
   bool follow(Replies& replies, const Commands& commands, const Address& from, WaitClock::time_point deadline,
               std::optional<Error>& failure, Lane lane);

@@ -37,7 +37,9 @@ void decide(Store& store, const Reply& reply, const Outgoing& item, Result& resu
 struct Part {
   Commands commands{};
   std::vector<std::size_t> sent{};
-  std::string_view stream{};
+  std::size_t next = 0;  // Of `sent`: the first that is not in `commands` yet.
+  std::size_t bytes = 0;
+  std::string_view stream{}, id{};
   bool waits = false;
 };
 
@@ -83,10 +85,28 @@ std::string await_confirmation(Store& store, const Part& part, const Replies& se
   return {};
 }
 
+// Bytes that are sent before the next are written: the server begins with its work meanwhile.
+constexpr std::size_t slice = 48U << 10;
+
+// Adds a slice of what is to be sent; false when it was the last.
+bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, Level level, Millis within) {
+  const std::size_t begun = part.commands.bytes().size();
+  while (part.next < part.sent.size() && part.commands.bytes().size() - begun < slice) {
+    const Outgoing& item = items[part.sent[part.next++]];
+    part.commands.begin(5).word("XADD").word(item.stream).word(part.id).word("event").word(item.envelope);
+  }
+  if (part.next < part.sent.size()) return true;
+  if (part.waits) add_wait(part.commands, store, level, within);
+  return false;
+}
+
 void send(Store& store, Part& part, std::span<const Outgoing> items, Level level, WaitClock::time_point deadline,
           std::span<Result> results) {
   std::optional<Error> failure;
-  const Replies replies = store.nodes().run(part.stream, part.commands, deadline, failure,
+  const auto fill = [&](Commands&) {
+    return add_slice(part, store, items, level, std::chrono::floor<Millis>(deadline - WaitClock::now()));
+  };
+  const Replies replies = store.nodes().run(part.stream, part.commands, fill, deadline, failure,
                                             part.waits ? Nodes::Lane::waiting : Nodes::Lane::shared);
   for (std::size_t k = 0; k < part.sent.size(); ++k) {
     const std::size_t i = part.sent[k];
@@ -119,12 +139,13 @@ void add_events(Store& store, std::span<const Outgoing> items, Level level, Mill
     if (!acceptable(items[i], store.capabilities(), results[i])) continue;
     if (last == nullptr || items[i].stream != last->stream) last = &parts[store.nodes().place_of(items[i].stream)];
     last->stream = items[i].stream;
-    last->commands.begin(5).word("XADD").word(items[i].stream).word(id).word("event").word(items[i].envelope);
+    last->bytes += items[i].envelope.size() + items[i].stream.size() + 80;
     last->sent.push_back(i);
   }
   for (auto& [place, part] : parts) {
     part.waits = level == Level::replicated || (level == Level::disk && store.waits_for_disk());
-    if (part.waits) add_wait(part.commands, store, level, within);
+    part.id = id;
+    part.commands.reserve(part.sent.size() + 1, part.bytes + 128);
     try {
       send(store, part, items, level, deadline, results);
     } catch (const Error& error) {

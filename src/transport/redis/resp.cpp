@@ -1,5 +1,6 @@
 #include "transport/redis/resp.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -55,6 +56,14 @@ Commands& Commands::word(std::int64_t number) {
       std::string_view(text, static_cast<std::size_t>(std::to_chars(text, text + sizeof text, number).ptr - text)));
 }
 
+Commands& Commands::word(const EntryId& id) {
+  char text[48];
+  char* end = std::to_chars(text, text + 20, id.milliseconds).ptr;
+  *end++ = '-';
+  end = std::to_chars(end, text + sizeof text, id.sequence).ptr;
+  return word(std::string_view(text, static_cast<std::size_t>(end - text)));
+}
+
 Commands& Commands::add(std::initializer_list<std::string_view> words) {
   begin(words.size());
   for (const std::string_view text : words) word(text);
@@ -70,9 +79,12 @@ void ReplyParser::reset(std::size_t replies) noexcept {
 }
 
 void ReplyParser::move_to(std::vector<Value>& values, std::vector<std::size_t>& starts) {
+  // The next reply is likely to be as long as this one.
+  const std::size_t usual = std::min<std::size_t>(values_.size(), 1U << 16);
   values = std::move(values_);
   starts = std::move(starts_);
   reset();
+  values_.reserve(usual);
 }
 
 ReplyParser::Status ReplyParser::parse(std::string_view bytes) {

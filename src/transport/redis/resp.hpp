@@ -11,6 +11,23 @@
 
 namespace tidings::transport::redis {
 
+/// A stream entry's id, `MILLISECONDS-SEQUENCE`.
+struct EntryId {
+  std::uint64_t milliseconds = 0, sequence = 0;
+  auto operator<=>(const EntryId&) const = default;
+  [[nodiscard]] std::string text() const;
+  /// The id right behind this one; the greatest of all, which any publisher may choose, has none and gives itself.
+  [[nodiscard]] EntryId next() const noexcept {
+    if (sequence < UINT64_MAX) return {milliseconds, sequence + 1};
+    return milliseconds < UINT64_MAX ? EntryId{milliseconds + 1, 0} : *this;
+  }
+  /// The id right before this one; the least of all has none and gives itself.
+  [[nodiscard]] EntryId previous() const noexcept {
+    if (sequence > 0) return {milliseconds, sequence - 1};
+    return milliseconds > 0 ? EntryId{milliseconds - 1, UINT64_MAX} : *this;
+  }
+};
+
 /// Commands, one behind the other, as they go over the wire.
 class Commands {
  public:
@@ -18,6 +35,7 @@ class Commands {
   Commands& begin(std::size_t words);
   Commands& word(std::string_view text);
   Commands& word(std::int64_t number);
+  Commands& word(const EntryId& id);
   /// A whole command.
   Commands& add(std::initializer_list<std::string_view> words);
 
@@ -113,23 +131,6 @@ class Reply {
   std::string_view bytes_;
   const std::vector<Value>* values_;
   std::size_t index_ = 0;
-};
-
-/// A stream entry's id, `MILLISECONDS-SEQUENCE`.
-struct EntryId {
-  std::uint64_t milliseconds = 0, sequence = 0;
-  auto operator<=>(const EntryId&) const = default;
-  [[nodiscard]] std::string text() const;
-  /// The id right behind this one; the greatest of all, which any publisher may choose, has none and gives itself.
-  [[nodiscard]] EntryId next() const noexcept {
-    if (sequence < UINT64_MAX) return {milliseconds, sequence + 1};
-    return milliseconds < UINT64_MAX ? EntryId{milliseconds + 1, 0} : *this;
-  }
-  /// The id right before this one; the least of all has none and gives itself.
-  [[nodiscard]] EntryId previous() const noexcept {
-    if (sequence > 0) return {milliseconds, sequence - 1};
-    return milliseconds > 0 ? EntryId{milliseconds - 1, UINT64_MAX} : *this;
-  }
 };
 
 /// Reads an id; false for anything else, and `id` is left as it was.

@@ -88,6 +88,8 @@ class RedisSubscription final : public Subscription {
                   std::span<const Outgoing> outputs);
   void refuse_lost(std::span<const Settlement> items, const std::string& member, std::span<Result> results);
   void store_outputs(std::span<const Settlement> items, const std::string& member, std::span<Result> results);
+  [[nodiscard]] std::optional<bool> acknowledge(const Part& part, const Joined& joined, const std::string& member);
+  [[nodiscard]] Replies settle_by_script(Part& part, const Joined& joined, const std::string& member);
   void send(Part& part, const Joined& joined, const std::string& member, std::span<const Settlement> items,
             std::span<Result> results);
 
