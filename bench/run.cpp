@@ -1,4 +1,4 @@
-// tidings_bench_run PROGRAMS DIRECTORY [ROUNDS]
+// tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE]]]
 //
 // Runs every figure in turn, each next to its yardstick, as often as there are rounds, and prints a table. PROGRAMS is
 // where `tidings` and the yardsticks were built; measured files and `bench.json` go below DIRECTORY. The exit code says
@@ -13,23 +13,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <optional>
 #include <string>
-#include <tidings/event.hpp>
 #include <vector>
 
-namespace bench_run {
+#include "figure.hpp"
 
-/// What the programs print; what a program does not know is absent.
-struct Line {
-  double events_per_second = 0;
-  double seconds = 0;
-  std::optional<double> p50_us{};
-  std::optional<double> p99_us{};
-  std::optional<std::uint64_t> lost{};
-};
-TIDINGS_STRUCT(Line, events_per_second, seconds, p50_us, p99_us, lost)
+namespace bench_run {
 
 /// One row of the result, as bench.json holds it.
 struct Row {
@@ -44,19 +34,6 @@ struct Row {
 };
 TIDINGS_STRUCT(Row, figure, ours, yardstick, ratio, unit, target, met, beside)
 
-}  // namespace bench_run
-
-namespace {
-
-using bench_run::Line;
-using bench_run::Row;
-
-struct Ran {
-  Line line{};
-  double peak_mib = 0;
-};
-
-/// Runs one program to its end; throws when it fails or lost events.
 Ran run(const std::vector<std::string>& command) {
   std::vector<char*> argv;
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
@@ -87,61 +64,16 @@ Ran run(const std::vector<std::string>& command) {
   return ran;
 }
 
+}  // namespace bench_run
+
+namespace {
+
+using namespace bench_run;
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values.empty() ? 0 : values[values.size() / 2];
 }
-
-/// The programs and files of one run.
-class Bench {
- public:
-  Bench(std::string programs, std::string directory)
-      : programs_(std::move(programs)), directory_(std::move(directory)) {}
-
-  Ran ours(const std::string& path, const std::string& url, std::vector<std::string> more) const {
-    std::vector<std::string> command{programs_ + "/tidings", "bench", path, "--url", url};
-    command.insert(command.end(), more.begin(), more.end());
-    return run(command);
-  }
-  Line yardstick(std::vector<std::string> words) const {
-    words.insert(words.begin(), programs_ + "/tidings_bench_yardsticks");
-    words.insert(words.end(), {"--dir", directory_});
-    return run(words).line;
-  }
-  Line library(std::vector<std::string> words) const {
-    words.insert(words.begin(), programs_ + "/tidings_bench_library");
-    return run(words).line;
-  }
-  /// The example's seven services and their effects.
-  Line marketplace(std::vector<std::string> words) const {
-    words.insert(words.begin(), {programs_ + "/demo", "--measure"});
-    return run(words).line;
-  }
-  /// The URL of a file; a fresh one when asked for.
-  std::string file(const std::string& name, const std::string& level, bool fresh) const {
-    const std::string path = directory_ + "/" + name + ".db";
-    if (fresh) {
-      for (const char* suffix : {"", "-wal", "-shm", "-tidings"}) std::filesystem::remove(path + suffix);
-    }
-    return "sqlite:" + path + "?durability=" + level;
-  }
-
- private:
-  std::string programs_, directory_;
-};
-
-/// What one round of one figure measured.
-struct Sample {
-  double ours = 0, yardstick = 0, beside = 0;
-};
-
-/// One figure: how to measure it once, and what it is held to.
-struct Figure {
-  std::string name, unit, beside;
-  std::optional<double> least_ratio, most;  ///< The target: at least this share of the yardstick, or at most this …
-  std::function<Sample(const Bench&)> measure;
-  std::optional<double> least{};  ///< … or at least this.
-};
 
 Figure publish_figure(const std::string& level) {
   return {.name = "publish from structs, 1000 a batch, `" + level + "`",
@@ -282,6 +214,9 @@ Row summarize(const Figure& figure, const std::vector<Sample>& samples) {
   if (figure.least_ratio) {
     row.target = "ratio >= " + number(*figure.least_ratio);
     row.met = row.ratio.value_or(0) >= *figure.least_ratio;
+  } else if (figure.most_ratio) {
+    row.target = "ratio <= " + number(*figure.most_ratio);
+    row.met = row.ratio && *row.ratio <= *figure.most_ratio;
   } else if (figure.least) {
     row.target = ">= " + number(*figure.least) + " " + figure.unit;
     row.met = row.ours >= *figure.least;
@@ -308,7 +243,7 @@ void print(const std::vector<Row>& rows) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fputs("tidings_bench_run PROGRAMS DIRECTORY [ROUNDS]\n", stderr);
+    std::fputs("tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE]]]\n", stderr);
     return 2;
   }
   const int rounds = argc > 3 ? std::max(1, std::atoi(argv[3])) : 5;
@@ -320,10 +255,16 @@ int main(int argc, char** argv) {
   int code = 0;
   try {
     const Bench bench(argv[1], directory);
+    const std::string part = argc > 4 ? argv[4] : "all";
+    std::vector<Figure> all = part == "redis" ? std::vector<Figure>{} : figures();
+    if (part != "sqlite") {
+      for (Figure& figure : redis_figures(argv[1], argc > 5 ? argv[5] : "")) all.push_back(std::move(figure));
+    }
     // Stored events are published before anything is measured, so that consumers are measured alone.
-    bench.ours("consume", bench.file("stored", "process", false), {"--events", "500000", "--batch", "1000"});
-    bench.ours("consume", bench.file("million", "process", false), {"--events", "1000000", "--batch", "1000"});
-    const std::vector<Figure> all = figures();
+    if (part != "redis") {
+      bench.ours("consume", bench.file("stored", "process", false), {"--events", "500000", "--batch", "1000"});
+      bench.ours("consume", bench.file("million", "process", false), {"--events", "1000000", "--batch", "1000"});
+    }
     std::vector<std::vector<Sample>> samples(all.size());
     for (int round = 0; round < rounds; ++round) {
       for (std::size_t i = 0; i < all.size(); ++i) samples[i].push_back(all[i].measure(bench));
