@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,13 +32,15 @@ constexpr auto stops = make_stops();
 
 constexpr std::uint64_t each_byte = 0x0101010101010101;
 
-/// Whether none of eight bytes ends a plain run.
-bool plain_word(const char* from) noexcept {
+/// How many of eight bytes stand before the first that ends a plain run; 8 when none does.
+std::size_t plain_bytes(const char* from) noexcept {
   std::uint64_t word = 0;
   std::memcpy(&word, from, sizeof word);
+  if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
+  // A borrow may mark bytes behind a stop, never before the first.
   const std::uint64_t found =
       (word - each_byte * 0x20) | ((word ^ each_byte * '"') - each_byte) | ((word ^ each_byte * '\\') - each_byte);
-  return (found & ~word & 0x8080808080808080) == 0;
+  return static_cast<std::size_t>(std::countr_zero(found & ~word & 0x8080808080808080)) / 8;
 }
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
@@ -48,7 +52,10 @@ class Validator {
         at_(text.data()),
         end_(text.data() + text.size()),
         depth_(limits.depth),
-        utf8_(core::is_utf8(text)) {}
+        utf8_(core::is_utf8(text)) {
+    open_.reserve(8);
+    keys_.reserve(24);
+  }
 
   void run() {
     if (text_.starts_with("\xEF\xBB\xBF")) refuse("a byte order mark stands before the value; remove it");
@@ -84,7 +91,7 @@ class Validator {
           break;
         }
       }
-      if (last > level.first_key) core::append_pointer(path, keys_[last - 1]);
+      if (last > level.first_key) core::append_pointer(path, std::string(keys_[last - 1]));
     }
     throw Error(ErrorCode::invalid,
                 (path.empty() ? "JSON" : path) + ": " + why + " (byte " + std::to_string(at_ - text_.data()) + ")");
@@ -160,12 +167,12 @@ class Validator {
     if (peek() != '"') refuse("expected a member's name in quotes");
     const std::string_view body = string();
     if (body.find('\\') == std::string_view::npos) {
-      keys_.emplace_back(body);
+      keys_.push_back(body);
     } else {
       std::string unescaped;
       // string() has seen that every escape is one.
       static_cast<void>(core::unescape(body, unescaped));
-      keys_.push_back(std::move(unescaped));
+      keys_.push_back(unescaped_.emplace_back(std::move(unescaped)));
     }
     skip_space();
     if (peek() != ':') refuse("expected : after the member's name");
@@ -178,7 +185,11 @@ class Validator {
     const char* const first = ++at_;
     bool escaped = false;
     for (;;) {
-      while (end_ - at_ >= 8 && plain_word(at_)) at_ += 8;
+      while (end_ - at_ >= 8) {
+        const std::size_t plain = plain_bytes(at_);
+        at_ += plain;
+        if (plain < 8) break;
+      }
       while (at_ != end_ && !stops[static_cast<unsigned char>(*at_)]) ++at_;
       if (at_ == end_) refuse("the text ends inside a string");
       if (*at_ == '"') break;
@@ -273,8 +284,8 @@ class Validator {
     if (same != keys_.end()) refuse_duplicate(*same);
   }
 
-  [[noreturn]] void refuse_duplicate(const std::string& key) {
-    const std::string name = core::for_message(key);
+  [[noreturn]] void refuse_duplicate(std::string_view key) {
+    const std::string name = core::for_message(std::string(key));
     keys_.resize(open_.back().first_key);  // The path names the object, not its last member.
     refuse("duplicate key \"" + name + '"');
   }
@@ -285,7 +296,8 @@ class Validator {
   std::size_t depth_;
   bool utf8_;
   std::vector<Level> open_;
-  std::vector<std::string> keys_;
+  std::vector<std::string_view> keys_;
+  std::deque<std::string> unescaped_;  // What keys_ points to where that is not the text.
   std::string scratch_;
 };
 

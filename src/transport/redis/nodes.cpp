@@ -252,20 +252,31 @@ Replies Nodes::call(std::string_view key, std::initializer_list<std::string_view
   return replies;
 }
 
+namespace {
+
+Commands call_of(std::string_view verb, std::string_view script, const std::vector<std::string>& keys,
+                 const std::vector<std::string>& arguments) {
+  Commands commands;
+  commands.begin(keys.size() + arguments.size() + 3).word(verb).word(script);
+  commands.word(static_cast<std::int64_t>(keys.size()));
+  for (const std::string& key : keys) commands.word(key);
+  for (const std::string& argument : arguments) commands.word(argument);
+  return commands;
+}
+
+}  // namespace
+
+Commands Nodes::script_command(Script script, const std::vector<std::string>& keys,
+                               const std::vector<std::string>& arguments) const {
+  return call_of("EVALSHA", digests_[static_cast<std::size_t>(script)], keys, arguments);
+}
+
 Replies Nodes::eval(Script script, const std::vector<std::string>& keys, const std::vector<std::string>& arguments,
                     WaitClock::time_point deadline) {
-  const auto write = [&](std::string_view verb, std::string_view body) {
-    Commands commands;
-    commands.begin(keys.size() + arguments.size() + 3).word(verb).word(body);
-    commands.word(static_cast<std::int64_t>(keys.size()));
-    for (const std::string& key : keys) commands.word(key);
-    for (const std::string& argument : arguments) commands.word(argument);
-    return commands;
-  };
-  Replies replies = run(keys.front(), write("EVALSHA", digests_[static_cast<std::size_t>(script)]), deadline);
+  Replies replies = run(keys.front(), script_command(script, keys, arguments), deadline);
   // Somebody emptied the server's scripts: nothing was done.
   if (replies.reply().error() && replies.reply().text().starts_with("NOSCRIPT")) {
-    replies = run(keys.front(), write("EVAL", script_text(script)), deadline);
+    replies = run(keys.front(), call_of("EVAL", script_text(script), keys, arguments), deadline);
   }
   if (replies.reply().error()) throw error_of(replies.reply().text());
   return replies;

@@ -76,6 +76,9 @@ class Nodes {
   /// Runs a script that names `keys`, which share a slot; an error reply is thrown.
   Replies eval(Script script, const std::vector<std::string>& keys, const std::vector<std::string>& arguments,
                WaitClock::time_point deadline);
+  /// The command that runs a script which the server knows.
+  [[nodiscard]] Commands script_command(Script script, const std::vector<std::string>& keys,
+                                        const std::vector<std::string>& arguments) const;
   /// A connection of one's own to the server that owns `key`.
   [[nodiscard]] std::unique_ptr<Connection> connect(std::string_view key, WaitClock::time_point deadline);
   /// Sends commands that are about no key to the server that `connection` is with.

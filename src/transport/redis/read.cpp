@@ -81,6 +81,63 @@ void RedisSubscription::read_alone(const std::vector<Look>& looks, WaitClock::ti
   }
 }
 
+// What a read of new events asks for.
+Commands RedisSubscription::read_command(const Reader& reader, const std::vector<std::string>& keys, std::size_t each,
+                                         Millis block) const {
+  Commands commands;
+  const bool blocks = block.count() > 0;
+  commands.begin(4 + 2 + (blocks ? 2 : 0) + 1 + 2 * keys.size());
+  commands.word("XREADGROUP").word("GROUP").word(reader.group).word(member_);
+  commands.word("COUNT").word(static_cast<std::int64_t>(each));
+  if (blocks) commands.word("BLOCK").word(block.count());
+  commands.word("STREAMS");
+  for (const std::string& key : keys) commands.word(key);
+  for (std::size_t i = 0; i < keys.size(); ++i) commands.word(">");
+  return commands;
+}
+
+// Sends the next look and read before anybody asks for them. One stream's only, where both are one round trip.
+void RedisSubscription::send_ahead() {
+  Reader& reader = readers_.front();
+  if (joined_.size() != 1 || !reader.connection) return;
+  const Joined& joined = joined_.front();
+  // What is under way counts as held, so that nothing is taken from others beyond the bounds.
+  std::size_t bytes = 0, events = room(bytes);
+  events = std::min({events, fitting(bytes), share()});
+  if (events < least_ahead || bytes == 0) return;
+  Commands commands = store_.script_command(Script::look, joined.stream, joined.group, look_arguments(joined));
+  commands.copy(read_command(reader, {joined.stream}, asked_ = events, Millis(0)), 0);
+  try {
+    reader.connection->send(commands, deadline_in(Millis(1'000)));
+    ahead_ = true;
+  } catch (const Error&) {
+    drop(reader);
+    unsure_ = true;
+  }
+}
+
+// Takes in what was sent ahead.
+bool RedisSubscription::receive_ahead(Batch& batch, std::vector<Look>& looks) {
+  ahead_ = false;
+  Reader& reader = readers_.front();
+  const auto deadline = deadline_in(Millis(5'000));
+  try {
+    const Received looked = reader.connection->receive(deadline);
+    receive(reader, deadline, false);
+    if (looked.reply().error()) return look(batch, looks, deadline);  // Its script is gone, say.
+    return take_look(looked.reply(), 0, batch, looks);
+  } catch (const Error&) {
+    drop(reader);
+    unsure_ = true;
+    throw;
+  }
+}
+
+void RedisSubscription::forget_ahead() {
+  if (ahead_) drop(readers_.front());
+  ahead_ = false;
+}
+
 void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block) {
   connect(reader);
   // COUNT holds for each stream. What comes back has a stream of its own, which is asked only where something is known
@@ -95,17 +152,9 @@ void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks
     std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(turn_++ % keys.size()), keys.end());
     keys.resize(events);
   }
-  Commands commands;
+  asked_ = events;
   const std::size_t each = std::max<std::size_t>(events / keys.size(), 1);
-  const bool blocks = block.count() > 0;
-  commands.begin(4 + 2 + (blocks ? 2 : 0) + 1 + 2 * keys.size());
-  commands.word("XREADGROUP").word("GROUP").word(reader.group).word(member_);
-  commands.word("COUNT").word(static_cast<std::int64_t>(each));
-  if (blocks) commands.word("BLOCK").word(block.count());
-  commands.word("STREAMS");
-  for (const std::string& key : keys) commands.word(key);
-  for (std::size_t i = 0; i < keys.size(); ++i) commands.word(">");
-  reader.connection->send(commands, deadline_in(Millis(1'000)));
+  reader.connection->send(read_command(reader, keys, each, block), deadline_in(Millis(1'000)));
 }
 
 // Ends the waits of these readers' reads on the server.
@@ -197,6 +246,7 @@ void RedisSubscription::receive(Reader& reader, WaitClock::time_point deadline, 
 void RedisSubscription::take(Reader& reader, const Received& received, bool alone) {
   Reply keys = received.reply();
   std::size_t count = keys.size();
+  full_ = false;
   if (count == 0) return;
   keys.enter();
   std::size_t bytes = 0, events = 0;
@@ -242,6 +292,7 @@ void RedisSubscription::take(Reader& reader, const Received& received, bool alon
                                                             .envelope = entry.envelope});
     }
   }
+  full_ = events >= asked_;
   if (events > 0) average_ = (average_ + bytes / events) / 2 + 1;
   const std::lock_guard lock(ledger_mutex_);
   ready_events_ = ready_.size();

@@ -31,16 +31,30 @@ std::int64_t Store::now_ms(std::string_view stream) {
   return time.reply()[0].integer() * 1000 + time.reply()[1].integer() / 1000;
 }
 
-Replies Store::eval(Script script, std::string_view stream, std::string_view group, std::vector<std::string> arguments,
-                    WaitClock::time_point deadline) {
-  // All that a script may touch is named, in the order of scripts.cpp: a cluster that is moving the slot refuses the
-  // call then as a whole, and not in its middle.
+namespace {
+
+// All that a script may touch is named, in the order of scripts.cpp: a cluster that is moving the slot refuses the call
+// then as a whole, and not in its middle.
+std::vector<std::string> keys_of(std::string_view stream, std::string_view group) {
   std::vector<std::string> keys{std::string(stream)};
   for (const char* part : {"retry", "alone", "held", "due", "dead", "state", "live", "types", "gaps"}) {
     keys.push_back(group_key(stream, part, group));
   }
+  return keys;
+}
+
+}  // namespace
+
+Replies Store::eval(Script script, std::string_view stream, std::string_view group, std::vector<std::string> arguments,
+                    WaitClock::time_point deadline) {
   arguments.insert(arguments.begin(), std::string(group));
-  return nodes_.eval(script, keys, arguments, deadline);
+  return nodes_.eval(script, keys_of(stream, group), arguments, deadline);
+}
+
+Commands Store::script_command(Script script, std::string_view stream, std::string_view group,
+                               std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), std::string(group));
+  return nodes_.script_command(script, keys_of(stream, group), arguments);
 }
 
 std::string Store::setting(std::string_view key, std::string_view name) {

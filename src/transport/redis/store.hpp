@@ -36,6 +36,9 @@ class Store {
   Replies eval(Script script, std::string_view stream, std::string_view group, std::vector<std::string> arguments,
                WaitClock::time_point deadline);
   [[nodiscard]] const Environment& environment() const noexcept { return environment_; }
+  /// The command of that, to be sent over a connection of one's own; its reply is an error where the script is unknown.
+  [[nodiscard]] Commands script_command(Script script, std::string_view stream, std::string_view group,
+                                        std::vector<std::string> arguments) const;
   /// The time as scripts want it: nothing, so that the server's clock counts for all, unless a clock was injected.
   [[nodiscard]] std::string now_word() const;
   /// The same in milliseconds; asks the server of `stream` where its clock counts.

@@ -96,9 +96,15 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
     ledger_.clear();
     ready_.clear();  // Of a membership that is over.
     ready_events_ = 0;
-    for (Reader& reader : readers_) reader.connection.reset();
   }
-  if (!again && !member_.empty()) give_back(deadline);
+  if (!again) {
+    forget_ahead();
+    for (Reader& reader : readers_) reader.connection.reset();
+    if (!member_.empty()) {
+      end_dropped(deadline);
+      give_back(deadline);
+    }
+  }
   for (const Joined& joined : joined_) {
     const bool command = is_command_stream(joined.stream);
     const std::string start = joined.seen == EntryId{} ? start_word(interest_.start) : joined.seen.text();
@@ -122,6 +128,7 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
 RedisSubscription::~RedisSubscription() {
   try {
     // A read that is still under way on the server would take something for a consumer that is gone.
+    forget_ahead();
     for (Reader& reader : readers_) reader.connection.reset();
     end_dropped(deadline_in(Millis(5'000)));
     for (const Joined& joined : joined_) {
@@ -178,58 +185,71 @@ std::vector<AckToken> RedisSubscription::renew() {
   return lost;
 }
 
+std::vector<std::string> RedisSubscription::look_arguments(const Joined& joined) const {
+  std::vector<std::string> arguments{member_, store_.now_word(), std::to_string(due_at_once)};
+  arguments.insert(arguments.end(), joined.told.begin(), joined.told.end());
+  return arguments;
+}
+
+// Takes in what one look found; false when we are no member any more.
+bool RedisSubscription::take_look(const Reply& reply, std::uint32_t index, Batch& batch, std::vector<Look>& looks) {
+  if (reply[0].integer() == 0) return false;
+  Joined& joined = joined_[index];
+  Look& look = looks.emplace_back();
+  look.paused = reply[1].text() == "1";
+  look.alone = reply[2].integer() > 0;
+  look.retry = reply[3].integer() > 0;
+  look.next_due = reply[4].integer(-1);
+  look.now = reply[5].integer();
+  look.types = reply[6].text();
+  look.orphans = reply[7].integer() > 0;
+  batch.paused = batch.paused || look.paused;
+  joined.told.clear();
+  const Reply gaps = reply[8];
+  for (std::size_t k = 0; k < gaps.size(); ++k) {
+    const std::string_view text = gaps[k].text();
+    const std::size_t space = text.find(' ');
+    EntryId first, last;
+    joined.told.emplace_back(text);
+    if (space != std::string_view::npos && parse_id(text.substr(0, space), first) &&
+        parse_id(text.substr(space + 1), last)) {
+      batch.gaps.push_back({index, position_of(first), position_of(last)});
+    }
+  }
+  return true;
+}
+
 // Asks every group what there is beside new events. False when we are no member any more.
 bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline) {
   looks.clear();
-  std::string types;
-  bool orphans = false;
   for (std::uint32_t i = 0; i < joined_.size(); ++i) {
-    Joined& joined = joined_[i];
-    std::vector<std::string> arguments{member_, store_.now_word(), std::to_string(due_at_once)};
-    arguments.insert(arguments.end(), joined.told.begin(), joined.told.end());
-    const Replies answer = store_.eval(Script::look, joined.stream, joined.group, std::move(arguments), deadline);
-    const Reply reply = answer.reply();
-    if (reply[0].integer() == 0) return false;
-    Look& look = looks.emplace_back();
-    look.paused = reply[1].text() == "1";
-    look.alone = reply[2].integer() > 0;
-    look.retry = reply[3].integer() > 0;
-    look.next_due = reply[4].integer(-1);
-    look.now = reply[5].integer();
-    types += reply[6].text();
-    look.orphans = reply[7].integer() > 0;
-    orphans = orphans || look.orphans;
-    batch.paused = batch.paused || look.paused;
-    joined.told.clear();
-    const Reply gaps = reply[8];
-    for (std::size_t k = 0; k < gaps.size(); ++k) {
-      const std::string_view text = gaps[k].text();
-      const std::size_t space = text.find(' ');
-      EntryId first, last;
-      joined.told.emplace_back(text);
-      if (space != std::string_view::npos && parse_id(text.substr(0, space), first) &&
-          parse_id(text.substr(space + 1), last)) {
-        batch.gaps.push_back({i, position_of(first), position_of(last)});
-      }
-    }
-    if (look.orphans) {
-      (void)store_.eval(Script::orphans, joined_[i].stream, joined_[i].group, {store_.now_word(), "500"}, deadline);
-      look.alone = true;
-    }
-  }
-  if (!types_ || types != types_text_) {
-    types_text_ = types;
-    std::vector<std::string> list;
-    for (std::string_view rest = types; !rest.empty();) {
-      const std::size_t end = rest.find('\n');
-      list.emplace_back(rest.substr(0, end));
-      rest.remove_prefix(std::min(rest.size(), end + 1));
-    }
-    std::sort(list.begin(), list.end());
-    list.erase(std::unique(list.begin(), list.end()), list.end());
-    types_ = std::make_shared<const std::vector<std::string>>(std::move(list));
+    const Joined& joined = joined_[i];
+    const Replies answer = store_.eval(Script::look, joined.stream, joined.group, look_arguments(joined), deadline);
+    if (!take_look(answer.reply(), i, batch, looks)) return false;
   }
   return true;
+}
+
+// What follows from looks: dead instances are taken over from, and the group's types are known.
+void RedisSubscription::act_on(std::vector<Look>& looks, WaitClock::time_point deadline) {
+  std::string types;
+  for (std::uint32_t i = 0; i < looks.size(); ++i) {
+    types += looks[i].types;
+    if (!looks[i].orphans) continue;
+    (void)store_.eval(Script::orphans, joined_[i].stream, joined_[i].group, {store_.now_word(), "500"}, deadline);
+    looks[i].alone = true;
+  }
+  if (types_ && types == types_text_) return;
+  types_text_ = types;
+  std::vector<std::string> list;
+  for (std::string_view rest = types; !rest.empty();) {
+    const std::size_t end = rest.find('\n');
+    list.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(rest.size(), end + 1));
+  }
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  types_ = std::make_shared<const std::vector<std::string>>(std::move(list));
 }
 
 std::size_t RedisSubscription::room(std::size_t& bytes) {
@@ -265,12 +285,16 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
   if (unsure_) give_back_unseen(patient);
   round.events = room(round.bytes);
   std::vector<Look> looks;
-  if (!look(batch, looks, patient)) {
+  const bool ahead = ahead_;
+  if (!(ahead ? receive_ahead(batch, looks) : look(batch, looks, patient))) {
     lose_all();
     return round;
   }
+  act_on(looks, patient);
   batch.types = types_;
   round.alone = std::any_of(looks.begin(), looks.end(), [](const Look& each) { return each.alone && !each.paused; });
+  round.calm = std::none_of(looks.begin(), looks.end(),
+                            [](const Look& each) { return each.alone || each.paused || each.retry; });
   round.complete = true;
   if (!ready_.empty() || round.events == 0) return round;
   bool nothing_held = false;
@@ -287,8 +311,7 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
         if (each.retry) block = Millis(0);
         if (each.next_due > each.now) block = std::min(block, Millis(each.next_due - each.now));
       }
-      const std::size_t fitting = std::max<std::size_t>(round.bytes / std::max<std::size_t>(average_, 1), 1);
-      read_new(looks, std::min(round.events, fitting), block, stop);
+      read_new(looks, std::min({round.events, fitting(round.bytes), share()}), block, stop);
     }
   } catch (const Error& error) {
     unsure_ = true;
@@ -297,6 +320,17 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
     round.complete = false;
   }
   return round;
+}
+
+// The most that one read asks for: where there is room for many, half of it, so that one half is handled while the
+// other is read.
+std::size_t RedisSubscription::share() const noexcept {
+  return interest_.events >= 2 * least_ahead ? interest_.events / 2 : interest_.events;
+}
+
+// As many events as `bytes` hold, as far as one can know.
+std::size_t RedisSubscription::fitting(std::size_t bytes) const noexcept {
+  return std::max<std::size_t>(bytes / std::max<std::size_t>(average_, 1), 1);
 }
 
 Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
@@ -316,7 +350,10 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
       for (Joined& joined : joined_) joined.told.clear();
       continue;
     }
-    hand_out(batch, round.events, round.bytes);
+    // What was read ahead of a pause waits for its end.
+    if (!batch.paused || joined_.size() > 1) hand_out(batch, round.events, round.bytes);
+    // Where there is more, the server looks for it while this batch is handled.
+    if (round.calm && full_ && ready_.empty() && !batch.deliveries.empty() && !stop.stop_requested()) send_ahead();
     if (!batch.deliveries.empty() || !batch.gaps.empty() || stop.stop_requested()) return batch;
     const auto now = WaitClock::now();
     if (now >= deadline) return batch;

@@ -68,6 +68,7 @@ class RedisSubscription final : public Subscription {
   struct Look {
     bool live = true, paused = false, alone = false, retry = false, orphans = false;
     std::int64_t next_due = -1, now = 0;
+    std::string types{};
   };
   // What one XREADGROUP can read: the groups of one name, and in a cluster one slot.
   struct Reader {
@@ -80,6 +81,7 @@ class RedisSubscription final : public Subscription {
   struct Round {
     bool complete = false;  // Otherwise it is to be tried again at once.
     bool alone = false;
+    bool calm = false;                  // There is nothing but new events.
     std::size_t events = 0, bytes = 0;  // What there was room for.
   };
 
@@ -95,6 +97,9 @@ class RedisSubscription final : public Subscription {
 
   void join(WaitClock::time_point deadline);
   void lose_all();
+  [[nodiscard]] std::vector<std::string> look_arguments(const Joined& joined) const;
+  [[nodiscard]] bool take_look(const Reply& reply, std::uint32_t index, Batch& batch, std::vector<Look>& looks);
+  void act_on(std::vector<Look>& looks, WaitClock::time_point deadline);
   [[nodiscard]] bool look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline);
   [[nodiscard]] std::size_t room(std::size_t& bytes);
   [[nodiscard]] Round read(Batch& batch, Millis wait, const std::stop_token& stop);
@@ -103,16 +108,24 @@ class RedisSubscription final : public Subscription {
   void give_back_unseen(WaitClock::time_point deadline);
   void read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline);
   void read_new(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
+  [[nodiscard]] Commands read_command(const Reader& reader, const std::vector<std::string>& keys, std::size_t each,
+                                      Millis block) const;
   void send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
   void connect(Reader& reader);
   void drop(Reader& reader);
   void end_dropped(WaitClock::time_point deadline);
+  void send_ahead();
+  [[nodiscard]] bool receive_ahead(Batch& batch, std::vector<Look>& looks);
+  void forget_ahead();
+  [[nodiscard]] std::size_t share() const noexcept;
+  [[nodiscard]] std::size_t fitting(std::size_t bytes) const noexcept;
   void unblock(const std::vector<Reader*>& readers);
   void await_any(const std::vector<Reader*>& readers, Millis wait);
   void receive(Reader& reader, WaitClock::time_point deadline, bool alone);
   void take(Reader& reader, const Received& received, bool alone);
   [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(); }
 
+  static constexpr std::size_t least_ahead = 64;  // Fewer events are not worth a read ahead.
   Store& store_;
   const Interest interest_;
   std::string instance_{};
@@ -123,6 +136,9 @@ class RedisSubscription final : public Subscription {
   std::string types_text_{};
   std::vector<std::pair<std::string, Commands>> dropped_{};  // How to end connections that had a read, by stream.
   bool unsure_ = false;                           // A read failed, and its answer may hold entries that are ours now.
+  std::size_t asked_ = 0;                         // How many events the last read asked for.
+  bool full_ = false;                             // The last read brought all that it asked for.
+  bool ahead_ = false;                            // A look and a read are under way over the first reader's connection.
   std::size_t turn_ = 0;                          // Which stream comes first where there is not room for all.
   std::size_t average_ = std::size_t{64} << 10U;  // Bytes of an event, as seen lately.
 
