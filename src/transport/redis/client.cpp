@@ -10,6 +10,25 @@ WaitClock::time_point deadline_in(std::chrono::milliseconds wait) noexcept {
   return WaitClock::now() + std::clamp(wait, std::chrono::milliseconds(0), longest);
 }
 
+/// Where one thread waits for its request. It outlives the request, so that who ends the wait need not hold a lock that
+/// the woken thread wants.
+struct Client::Waiter {
+  std::mutex mutex{};
+  std::condition_variable wake{};
+  bool done = false, leads = false;
+
+  static std::shared_ptr<Waiter> of_this_thread() {
+    static thread_local const auto waiter = std::make_shared<Waiter>();
+    waiter->done = waiter->leads = false;
+    return waiter;
+  }
+  void tell(bool Waiter::*what) {
+    const std::lock_guard lock(mutex);
+    this->*what = true;
+    wake.notify_one();
+  }
+};
+
 struct Client::Request {
   const Commands* commands = nullptr;
   Commands* growing = nullptr;  // The same, where `fill` adds to them.
@@ -18,8 +37,8 @@ struct Client::Request {
   std::uint64_t only_on = 0;
   Received replies{};
   std::optional<Error> failure{};
-  std::condition_variable wake{};
-  bool taken = false, done = false;
+  std::shared_ptr<Waiter> waiter{};
+  bool taken = false, chosen = false;  // To be sent by somebody; to lead next.
 
   [[nodiscard]] bool complete() const noexcept { return replies.count() == commands->count(); }
 };
@@ -31,13 +50,21 @@ bool Client::refuse(Request& request) const {
   return true;
 }
 
-void Client::send(Connection& connection, const Request& request, WaitClock::time_point deadline) {
-  connection.send(request.commands->bytes(), deadline);
-  bool more = request.fill != nullptr;
-  for (std::size_t sent = request.commands->bytes().size(); more; sent = request.commands->bytes().size()) {
-    more = (*request.fill)(*request.growing);
-    connection.send(request.commands->bytes().substr(sent), deadline);
+// Small requests go out together; a large one goes out while it grows.
+void Client::send(Connection& connection, const std::vector<Request*>& requests, WaitClock::time_point deadline) {
+  together_.clear();
+  for (const Request* request : requests) {
+    together_.append(request->commands->bytes());
+    if (request->fill == nullptr && together_.size() < most_together) continue;
+    connection.send(together_, deadline);
+    together_.clear();
+    bool more = request->fill != nullptr;
+    for (std::size_t sent = request->commands->bytes().size(); more; sent = request->commands->bytes().size()) {
+      more = (*request->fill)(*request->growing);
+      connection.send(request->commands->bytes().substr(sent), deadline);
+    }
   }
+  if (!together_.empty()) connection.send(together_, deadline);
 }
 
 void Client::exchange(std::vector<Request*> requests, bool anew) {
@@ -52,7 +79,7 @@ void Client::exchange(std::vector<Request*> requests, bool anew) {
     }
     std::erase_if(requests, [&](Request* request) { return refuse(*request); });
     for (Request* request : requests) request->replies.parsed = std::make_shared<Received::Parsed>();
-    for (const Request* request : requests) send(*connection_, *request, deadline);
+    send(*connection_, requests, deadline);
     for (Request* request : requests) {
       request->replies = connection_->receive(deadline, request->commands->count(), failure);
       request->replies.connection = number_;
@@ -70,23 +97,31 @@ void Client::exchange(std::vector<Request*> requests, bool anew) {
   }
 }
 
+// Sends for all who have come by now, and hands the lead on.
 void Client::lead(std::unique_lock<std::mutex>& lock) {
   std::vector<Request*> requests;
+  std::vector<std::shared_ptr<Waiter>> waiters;
   std::size_t bytes = 0;
   while (!waiting_.empty() && (requests.empty() || bytes < (1U << 20))) {
     requests.push_back(waiting_.front());
     waiting_.pop_front();
     requests.back()->taken = true;
+    waiters.push_back(requests.back()->waiter);
     bytes += requests.back()->commands->bytes().size();
   }
   const bool anew = std::exchange(anew_, false);
   lock.unlock();
   exchange(requests, anew);
   lock.lock();
-  for (Request* request : requests) {
-    request->done = true;
-    request->wake.notify_one();
+  std::shared_ptr<Waiter> next;
+  if (!waiting_.empty()) {
+    waiting_.front()->chosen = true;
+    next = waiting_.front()->waiter;
   }
+  led_ = next != nullptr;
+  lock.unlock();
+  if (next) next->tell(&Waiter::leads);
+  for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->tell(&Waiter::done);
 }
 
 Received Client::run(const Commands& commands, WaitClock::time_point deadline, std::optional<Error>& failure,
@@ -101,24 +136,40 @@ Received Client::run(Commands& commands, const Fill& fill, WaitClock::time_point
   return run(request, failure);
 }
 
+// Gives up a request that was not sent yet; false when it was.
+bool Client::withdraw(Request& request) {
+  const std::lock_guard lock(mutex_);
+  // Who leads next has to lead, if only for himself.
+  if (request.taken || request.chosen) return false;
+  std::erase(waiting_, &request);
+  request.failure.emplace(ErrorCode::unavailable, true,
+                          "redis: the deadline passed before the connection was free; try again");
+  return true;
+}
+
 Received Client::run(Request& request, std::optional<Error>& failure) {
-  std::unique_lock lock(mutex_);
-  waiting_.push_back(&request);
-  while (!request.done) {
-    if (!led_ && !request.taken) {
-      led_ = true;
-      lead(lock);
-      led_ = false;
-      if (!waiting_.empty()) waiting_.front()->wake.notify_one();
-    } else if (request.taken) {
-      request.wake.wait(lock);
-    } else if (request.wake.wait_until(lock, request.deadline) == std::cv_status::timeout && !request.taken && led_) {
-      std::erase(waiting_, &request);
-      // It was not sent, so that there is nothing unclear about it.
-      failure.emplace(ErrorCode::unavailable, true,
-                      "redis: the deadline passed before the connection was free; try again");
-      return {};
+  request.waiter = Waiter::of_this_thread();
+  Waiter& waiter = *request.waiter;
+  bool leads = false;
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(&request);
+    leads = !std::exchange(led_, true);
+  }
+  if (!leads) {
+    std::unique_lock waiting(waiter.mutex);
+    const auto told = [&] { return waiter.done || waiter.leads; };
+    if (!waiter.wake.wait_until(waiting, request.deadline, told)) {
+      waiting.unlock();
+      const bool withdrawn = withdraw(request);
+      waiting.lock();
+      if (!withdrawn) waiter.wake.wait(waiting, told);
     }
+    leads = waiter.leads && !waiter.done;
+  }
+  if (leads) {
+    std::unique_lock lock(mutex_);
+    lead(lock);
   }
   failure = std::move(request.failure);
   return std::move(request.replies);

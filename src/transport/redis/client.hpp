@@ -37,10 +37,12 @@ class Client {
 
  private:
   struct Request;
+  struct Waiter;
   Received run(Request& request, std::optional<Error>& failure);
+  bool withdraw(Request& request);
   void lead(std::unique_lock<std::mutex>& lock);
   void exchange(std::vector<Request*> requests, bool anew);
-  static void send(Connection& connection, const Request& request, WaitClock::time_point deadline);
+  void send(Connection& connection, const std::vector<Request*>& requests, WaitClock::time_point deadline);
   [[nodiscard]] bool refuse(Request& request) const;
 
   const Connect connect_;
@@ -49,6 +51,8 @@ class Client {
   bool led_ = false, anew_ = false;
   std::unique_ptr<Connection> connection_{};  // The leader's.
   std::uint64_t number_ = 0;                  // Of connection_.
+  std::string together_{};                    // What is sent at once.
+  static constexpr std::size_t most_together = 64U << 10;
 };
 
 /// A deadline in `wait` from now, kept within what a clock can count.

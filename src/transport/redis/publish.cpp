@@ -106,8 +106,10 @@ void send(Store& store, Part& part, std::span<const Outgoing> items, Level level
   const auto fill = [&](Commands&) {
     return add_slice(part, store, items, level, std::chrono::floor<Millis>(deadline - WaitClock::now()));
   };
-  const Replies replies = store.nodes().run(part.stream, part.commands, fill, deadline, failure,
-                                            part.waits ? Nodes::Lane::waiting : Nodes::Lane::shared);
+  const Nodes::Lane lane = part.waits ? Nodes::Lane::waiting : Nodes::Lane::shared;
+  const bool more = add_slice(part, store, items, level, std::chrono::floor<Millis>(deadline - WaitClock::now()));
+  const Replies replies = more ? store.nodes().run(part.stream, part.commands, fill, deadline, failure, lane)
+                               : store.nodes().run(part.stream, part.commands, deadline, failure, lane);
   for (std::size_t k = 0; k < part.sent.size(); ++k) {
     const std::size_t i = part.sent[k];
     if (failure && !replies.sent()) {
