@@ -72,7 +72,7 @@ class Bench {
 /// What one round of one figure measured.
 struct Sample {
   double ours = 0, yardstick = 0, beside = 0;
-  double cpu = 0;  ///< Microseconds an event.
+  double cpu = 0, plain_cpu = 0;  ///< Microseconds an event.
 };
 
 /// One figure: how to measure it once, and what it is held to.

@@ -39,7 +39,7 @@ Sample publish(Server& server, const Bench& bench) {
   const Line ours = bench.ours("publish", server.server.url(), {"--events", events, "--batch", "500"}).line;
   server.clear();
   const auto tuned = server.ioredis("publish-tuned", "50000");
-  return {ours.events_per_second, plain.events_per_second, rate(tuned), cpu_us(ours)};
+  return {ours.events_per_second, plain.events_per_second, rate(tuned), cpu_us(ours), cpu_us(plain)};
 }
 
 Sample awaited(Server& server, const Bench& bench, const std::vector<std::string>& more) {
@@ -59,8 +59,8 @@ Sample consume(Server& server, const Bench& bench) {
   const Line ours = bench.ours("consume", server.server.url(), {"--events", events, "--batch", "500"}).line;
   server.clear();
   server.plain("publish", {"--events", "50000", "--batch", "500"});
-  return {ours.events_per_second, plain.events_per_second, rate(server.ioredis("consume-tuned", "50000")),
-          cpu_us(ours)};
+  return {ours.events_per_second, plain.events_per_second, rate(server.ioredis("consume-tuned", "50000")), cpu_us(ours),
+          cpu_us(plain)};
 }
 
 Sample end_to_end(Server& server, const Bench& bench) {
@@ -125,7 +125,7 @@ std::vector<Figure> redis_figures(const std::string& programs, const std::string
   std::vector<Figure> figures;
   figures.push_back(at_least("redis: publish from structs, 500 a batch (beside a plain client)", 0.9,
                              "ioredis tuned, events/s", on(publish)));
-  figures.push_back(cpu("redis: client's CPU an event published", 0.6, on(publish)));
+  figures.push_back(cpu("redis: client's CPU an event published (beside the plain one's)", 0.6, on(publish)));
   if (!node.empty()) {
     figures.push_back(
         at_least("redis: awaited publishes (beside ioredis naive)", 1.5, "", on(awaited, Words{"--events", "20000"})));
@@ -134,7 +134,7 @@ std::vector<Figure> redis_figures(const std::string& programs, const std::string
   }
   figures.push_back(at_least("redis: consume + decode + settle (beside a plain client)", 0.85,
                              "ioredis tuned, events/s", on(consume)));
-  figures.push_back(cpu("redis: client's CPU an event consumed", 1, on(consume)));
+  figures.push_back(cpu("redis: client's CPU an event consumed (beside the plain one's)", 1, on(consume)));
   figures.push_back(at_least("redis: end to end, two processes (beside plain ones)", 0.85, "", on(end_to_end)));
   figures.push_back(
       at_most("redis: latency at 1000 events/s, p50 (beside a plain client)", 1.3, on(latency, &Line::p50_us)));

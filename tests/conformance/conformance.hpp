@@ -55,6 +55,15 @@ class Place {
   virtual bool flip_bit(std::string_view /*text*/) { return false; }
   /// Stops the engine's server at once and starts it again with what it had acknowledged; false without one.
   virtual bool restart() { return false; }
+  /// A URL that reaches the same engine through a network which `cut` breaks: what is sent vanishes, and comes from
+  /// nowhere, until it is mended. Empty without one.
+  virtual std::string url_over_network() { return {}; }
+  virtual void cut(bool /*broken*/) {}
+  /// Kills the server that holds the events, and returns once another one has taken its place; false without one.
+  virtual bool fail_over() { return false; }
+  /// Moves a stream to another server while it is used: `move_begins` leaves it between both. False without several.
+  virtual bool move_begins(std::string_view /*stream*/) { return false; }
+  virtual void move_ends() {}
   /// What the engine's own checker says of its storage: "ok", or what is wrong.
   virtual std::string integrity() { return "ok"; }
 };

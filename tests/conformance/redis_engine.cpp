@@ -1,5 +1,6 @@
 // The Redis transport under test: on a server of its own a place, on a master with sentinels, and on a cluster.
 #include "conformance.hpp"
+#include "support/proxy.hpp"
 #include "support/redis_group.hpp"
 #include "support/redis_server.hpp"
 
@@ -15,9 +16,16 @@ class ServerPlace : public Place {
     server_.restart();
     return true;
   }
+  std::string url_over_network() override { return "redis://127.0.0.1:" + std::to_string(network_.port()); }
+  void cut(bool broken) override {
+    // Connections that live through it are none the wiser, so that both kinds are seen: hung, and ended.
+    network_.set(broken ? support::Proxy::Mode::drop_requests : support::Proxy::Mode::pass);
+    if (!broken) network_.cut();
+  }
 
  private:
   support::RedisServer server_{{.aof = support::Aof::always}};
+  support::Proxy network_{server_.port()};
 };
 
 // Several servers take seconds to find each other, so that all places share them, one after the other.
@@ -32,6 +40,10 @@ class SentinelPlace : public Place {
     support::RedisServer& master = servers().master();
     master.restart();
     servers().revive();
+    return true;
+  }
+  bool fail_over() override {
+    servers().fail_over();
     return true;
   }
 
@@ -54,6 +66,15 @@ class ClusterPlace : public Place {
     servers().revive();
     return true;
   }
+  bool fail_over() override {
+    servers().fail_over(std::string(test_stream));
+    return true;
+  }
+  bool move_begins(std::string_view stream) override {
+    servers().begin_move(std::string(stream));
+    return true;
+  }
+  void move_ends() override { servers().end_move(); }
 
  private:
   static support::RedisCluster& servers() {
@@ -74,8 +95,8 @@ Engine engine(const char* name) {
 }  // namespace
 
 INSTANTIATE_TEST_SUITE_P(redis, Conformance,
-                         ::testing::Values(engine<ServerPlace>("redis"), engine<SentinelPlace>("sentinels"),
-                                           engine<ClusterPlace>("cluster")),
+                         ::testing::Values(engine<ServerPlace>("redis"), engine<SentinelPlace>("redis_sentinels"),
+                                           engine<ClusterPlace>("redis_cluster")),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace tidings::conformance

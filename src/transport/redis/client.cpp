@@ -72,7 +72,9 @@ void Client::exchange(std::vector<Request*> requests, bool anew) {
   for (const Request* request : requests) deadline = std::max(deadline, request->deadline);
   std::optional<Error> failure;
   try {
-    if (anew) connection_.reset();
+    // Nothing is expected now: what can be read is the end that the server made meanwhile. Sent over such a connection,
+    // commands would be lost, and nobody would know whether they were.
+    if (anew || (connection_ && connection_->readable(WaitClock::now()))) connection_.reset();
     if (!connection_) {
       ++number_;
       connection_ = connect_(deadline);

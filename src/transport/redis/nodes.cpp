@@ -194,12 +194,22 @@ bool Nodes::follow(Replies& replies, const Commands& commands, const Address& fr
   }
   if (indexes.empty()) return false;
   if (to.kind == Redirection::Kind::moved) learn(replies.reply(indexes.front()).text(), from);
+  const std::size_t last = commands.count() - 1;
+  if (commands.closed()) again.copy(commands, last);
   Client& client = client_at(to.to, lane);
   const Received received = client.run(again, deadline, failure);
   const std::size_t each = to.kind == Redirection::Kind::ask ? 2 : 1;
   for (std::size_t k = 0; k < indexes.size(); ++k) {
     const std::size_t at = (k + 1) * each - 1;
     at < received.count() ? replies.replace(indexes[k], received, at) : replies.lose(indexes[k]);
+  }
+  if (commands.closed() && replies.count() > last) {
+    // What either server says less of counts.
+    if (received.count() < again.count()) {
+      replies.lose(last);
+    } else if (received.reply(again.count() - 1).integer() < replies.reply(last).integer()) {
+      replies.replace(last, received, again.count() - 1);
+    }
   }
   watch(replies, client, failure);
   return true;
@@ -215,9 +225,21 @@ Replies Nodes::run_with(std::string_view key, const Commands& commands, WaitCloc
     failure.emplace(error);
     return {};
   }
-  Client& client = client_at(owner, lane);
-  Replies replies(send(client));
-  watch(replies, client, failure);
+  Replies replies(send(client_at(owner, lane)));
+  watch(replies, client_at(owner, lane), failure);
+  if (failure && !replies.sent() && clustered()) {
+    // Nothing was sent, since the server is gone: another may have taken its place long ago.
+    const std::optional<Error> before = std::exchange(failure, std::nullopt);
+    try {
+      const Address now = owner_of(key, deadline);
+      if (now == owner) throw Error(*before);
+      owner = now;
+      replies = Replies(send(client_at(owner, lane)));
+      watch(replies, client_at(owner, lane), failure);
+    } catch (const Error& error) {
+      failure.emplace(error);
+    }
+  }
   for (int i = 0; clustered() && !failure && i < most_redirections; ++i) {
     if (!follow(replies, commands, owner, deadline, failure, lane)) break;
   }

@@ -48,7 +48,8 @@ constexpr Millis longest_wait{2'000};
 
 // Makes the server answer only once all that came before over its connection is as safe as `level` says.
 void add_wait(Commands& commands, const Store& store, Level level, Millis within) {
-  const std::int64_t milliseconds = std::clamp<std::int64_t>(within.count(), 1, longest_wait.count());
+  // Before the caller's own deadline, so that the server's answer still comes.
+  const std::int64_t milliseconds = std::clamp<std::int64_t>(within.count() * 3 / 4, 1, longest_wait.count());
   if (level == Level::replicated) {
     commands.begin(3).word("WAIT").word(std::int64_t{store.replicas()}).word(milliseconds);
   } else {
@@ -69,11 +70,11 @@ std::string shortfall(const Reply& reply, const Store& store, Level level) {
 // The same of a part that was sent; asks again while there is time.
 std::string await_confirmation(Store& store, const Part& part, const Replies& sent, Level level,
                                WaitClock::time_point deadline) {
-  if (sent.redirected()) return "redis: the slot moved meanwhile, so that nobody confirmed it";
+  if (sent.lost(part.sent.size())) return "redis: no confirmation came";
   std::string why = shortfall(sent.reply(part.sent.size()), store, level);
-  while (!why.empty()) {
+  while (!why.empty() && !sent.redirected()) {
     const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
-    if (left <= Millis(0)) return why;
+    if (left <= Millis(10)) return why;
     Commands again;
     add_wait(again, store, level, left);
     std::optional<Error> failure;
@@ -82,7 +83,7 @@ std::string await_confirmation(Store& store, const Part& part, const Replies& se
     if (failure) return failure->what();
     why = shortfall(answer.reply(), store, level);
   }
-  return {};
+  return why;
 }
 
 // Bytes that are sent before the next are written: the server begins with its work meanwhile.
@@ -96,7 +97,10 @@ bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, 
     part.commands.begin(5).word("XADD").word(item.stream).word(part.id).word("event").word(item.envelope);
   }
   if (part.next < part.sent.size()) return true;
-  if (part.waits) add_wait(part.commands, store, level, within);
+  if (part.waits) {
+    add_wait(part.commands, store, level, within);
+    part.commands.close_with_last();
+  }
   return false;
 }
 

@@ -42,6 +42,10 @@ class Commands {
   /// The command number `index` of `from`.
   Commands& copy(const Commands& from, std::size_t index);
   void reserve(std::size_t commands, std::size_t bytes);
+  /// The last command is about all before it that went over the same connection (WAIT): wherever some of these are sent
+  /// again, it is too.
+  void close_with_last() noexcept { closed_ = true; }
+  [[nodiscard]] bool closed() const noexcept { return closed_; }
 
   [[nodiscard]] std::string_view bytes() const noexcept { return bytes_; }
   /// How many commands, and so how many replies.
@@ -49,11 +53,13 @@ class Commands {
   void clear() noexcept {
     bytes_.clear();
     starts_.clear();
+    closed_ = false;
   }
 
  private:
   std::string bytes_{};
   std::vector<std::size_t> starts_{};  // Where each command begins.
+  bool closed_ = false;
 };
 
 /// One value of a reply. Values of an array follow it, depth first.
