@@ -90,14 +90,16 @@ TEST_P(Conformance, P46_FailoverBelowWait) {
   ASSERT_TRUE(place().fail_over());
   // One replica fewer: what too few have is not acknowledged, though it is stored.
   bool refused = false;
+  std::string said;
   for (int tries = 0; tries < 5 && !refused; ++tries) {
     for (const Result& result : publish_at(*strict, Level::replicated, 2s, 1'000, 1)) {
       EXPECT_NE(result.code, ErrorCode::ok) << "fewer replicas have it than must";
       refused = result.message.find("replicas") != std::string::npos;
+      said += result.message + '\n';
       EXPECT_TRUE(result.retryable);
     }
   }
-  EXPECT_TRUE(refused);
+  EXPECT_TRUE(refused) << said;
   const std::vector<std::string> ids = read_ids(*enough, test_stream);
   const std::set<std::string> kept(ids.begin(), ids.end());
   for (int n = 0; n < 200; ++n) EXPECT_TRUE(kept.contains("evt_" + std::to_string(n))) << n << " was acknowledged";

@@ -74,13 +74,13 @@ std::string await_confirmation(Store& store, const Part& part, const Replies& se
   std::string why = shortfall(sent.reply(part.sent.size()), store, level);
   while (!why.empty() && !sent.redirected()) {
     const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
-    if (left <= Millis(10)) return why;
+    if (left <= Millis(20)) return why;
     Commands again;
     add_wait(again, store, level, left);
     std::optional<Error> failure;
     const Replies answer =
         store.nodes().run(part.stream, again, deadline, failure, Nodes::Lane::waiting, sent.connection());
-    if (failure) return failure->what();
+    if (failure) return why;
     why = shortfall(answer.reply(), store, level);
   }
   return why;
