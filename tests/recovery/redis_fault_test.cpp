@@ -225,6 +225,13 @@ TEST(RedisFaults, SentinelsFailOverFiveTimes) {
   EXPECT_EQ(fail_over_five_times(servers, Level::replicated), 0U);
 }
 
+// Not a test, since nothing is promised: how much is lost where no replica has to confirm.
+// --gtest_also_run_disabled_tests prints it.
+TEST(RedisFaults, DISABLED_SentinelsFailOverBelowReplicated) {
+  support::RedisSentinels servers(support::Aof::always);
+  (void)fail_over_five_times(servers, Level::disk);
+}
+
 TEST(RedisFaults, AHungMasterIsReplaced) {
   support::RedisSentinels servers(support::Aof::always);
   Traffic traffic(servers.url(), Level::replicated);

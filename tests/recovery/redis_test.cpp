@@ -331,6 +331,132 @@ TEST_F(RedisRecovery, ThePageBehindTheLastIsEmpty) {
   EXPECT_LT(calls("xread"), 20);
 }
 
+// Redis 7.0 says nothing of the lag after an entry was deleted, and something wrong after a trim.
+TEST_F(RedisRecovery, TheLagIsRightAfterDeletionsAndTrims) {
+  const auto lag = [&] { return transport_->describe(stream).at(0).groups.at(0).lag; };
+  const auto subscription = subscribe("a", Millis(30'000), 3);
+  publish(10);
+  EXPECT_EQ(lag(), 10U);
+  const auto deliveries = fetch(*subscription, 3);
+  ASSERT_EQ(deliveries.size(), 3U);
+  EXPECT_EQ(lag(), 7U);
+  const auto id_at = [&](int index) {
+    const std::string words = server_.cli("--raw", "XRANGE", stream, "-", "+");
+    std::size_t at = 0;
+    for (int i = 0; i < 3 * index; ++i) at = words.find('\n', at) + 1;
+    return words.substr(at, words.find('\n', at) - at);
+  };
+  server_.cli("XDEL", stream, id_at(5));
+  EXPECT_EQ(lag(), 6U) << "one that was not read is gone";
+  server_.cli("XDEL", stream, id_at(0));
+  EXPECT_EQ(lag(), 6U) << "one that was read is gone";
+  server_.cli("XTRIM", stream, "MAXLEN", 2);
+  EXPECT_EQ(lag(), 2U) << "somebody trimmed beyond what was read";
+  publish(1);
+  EXPECT_EQ(lag(), 3U);
+  GroupChange seek;
+  seek.kind = GroupChange::Kind::seek;
+  seek.at.kind = Start::Kind::position;
+  const std::string middle = id_at(1);
+  seek.at.position = {std::stoull(middle), std::stoull(middle.substr(middle.find('-') + 1))};
+  transport_->change({stream, "g"}, seek);
+  EXPECT_EQ(lag(), 2U) << "sought into the middle";
+}
+
+// What acknowledges without a script counts what it acknowledged, and no more.
+TEST_F(RedisRecovery, AnEntryThatSomebodyElseAcknowledgedIsNotCounted) {
+  publish(3);
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 3);
+  ASSERT_EQ(deliveries.size(), 3U);
+  const Position taken = deliveries[1].position;
+  server_.cli("XACK", stream, "g", std::to_string(taken.major) + "-" + std::to_string(taken.minor));
+  (void)settle(*subscription, deliveries);
+  EXPECT_EQ(transport_->describe(stream).at(0).groups.at(0).handled, 2U);
+  EXPECT_EQ(pending(), "0");
+}
+
+// Large windows read ahead: what is under way then must neither pass a pause nor be lost.
+class ReadAhead : public RedisRecovery {
+ protected:
+  // After it, the server holds more for us than we have fetched.
+  std::vector<Delivery> begin() {
+    publish(2'000);
+    subscription_ = subscribe("a", Millis(30'000), 512);
+    std::vector<Delivery> first = fetch(*subscription_, 1);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (pending_now() <= first.size() && std::chrono::steady_clock::now() < deadline) {
+    }
+    EXPECT_GT(pending_now(), first.size()) << "nothing was read ahead";
+    return first;
+  }
+  // All that comes within the window.
+  std::size_t fill(std::size_t begun) {
+    for (;;) {
+      const std::size_t more = subscription_->fetch(Millis(200), {}).deliveries.size();
+      if (more == 0) return begun;
+      begun += more;
+    }
+  }
+  std::size_t pending_now() { return static_cast<std::size_t>(std::stoull(pending())); }
+  void change(GroupChange::Kind kind) {
+    GroupChange change;
+    change.kind = kind;
+    change.force = true;
+    transport_->change({stream, "g"}, change);
+  }
+  std::unique_ptr<Subscription> subscription_{};
+};
+
+TEST_F(ReadAhead, StaysWithinTheWindow) {
+  const auto first = begin();
+  EXPECT_EQ(fill(first.size()), 512U);
+  EXPECT_EQ(pending_now(), 512U);
+}
+
+TEST_F(ReadAhead, WaitsForTheEndOfAPause) {
+  const auto first = begin();
+  change(GroupChange::Kind::pause);
+  const std::size_t before = first.size() + subscription_->fetch(Millis(300), {}).deliveries.size();
+  const Batch later = subscription_->fetch(Millis(300), {});
+  EXPECT_TRUE(later.paused);
+  EXPECT_TRUE(later.deliveries.empty());
+  change(GroupChange::Kind::resume);
+  EXPECT_EQ(fill(before), 512U) << "nothing of it is lost";
+}
+
+TEST_F(ReadAhead, IsGivenBackAtTheEnd) {
+  const auto first = begin();
+  subscription_.reset();
+  EXPECT_EQ(pending_now(), 0U);
+  EXPECT_EQ(server_.cli("XINFO", "CONSUMERS", stream, "g"), "") << "no consumer is left to hold anything";
+  const auto other = subscribe("b", Millis(30'000), 4'000);
+  EXPECT_EQ(fetch(*other, 2'000).size(), 2'000U);
+}
+
+TEST_F(ReadAhead, SurvivesItsConnectionAndItsGroup) {
+  const auto first = begin();
+  server_.cli("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+  (void)settle(*subscription_, first);
+  std::size_t seen = first.size();
+  while (seen < 2'000) {
+    const auto more = fetch(*subscription_, 1);
+    ASSERT_FALSE(more.empty()) << seen;
+    seen += more.size();
+    (void)settle(*subscription_, more);
+  }
+  EXPECT_EQ(pending_now(), 0U);
+  publish(600);
+  ASSERT_FALSE(fetch(*subscription_, 1).empty());
+  server_.cli("FLUSHALL");
+  publish(3);
+  std::set<std::string> ids;
+  for (int tries = 0; tries < 20 && !ids.contains(envelope(published_ - 1)); ++tries) {
+    for (const Delivery& each : fetch(*subscription_, 1)) ids.emplace(each.envelope);
+  }
+  EXPECT_TRUE(ids.contains(envelope(published_ - 1)));
+}
+
 }  // namespace
 
 }  // namespace tidings::transport
