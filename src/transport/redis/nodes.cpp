@@ -347,7 +347,7 @@ std::vector<std::string> Nodes::key_of_each() {
   refresh(deadline_in(patience_with_one * 5));
   const std::lock_guard lock(mutex_);
   std::map<Address, std::string> keys;
-  for (std::size_t i = 0; i < 4 * slot_count; ++i) {
+  for (std::size_t i = 0; i < 4 * slot_count && keys.size() < slots_.servers().size(); ++i) {
     std::string key = std::to_string(i);
     if (const Address* const owner = slots_.owner(slot_of(key))) keys.try_emplace(*owner, std::move(key));
   }

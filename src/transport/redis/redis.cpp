@@ -1,7 +1,7 @@
 #include "transport/redis/redis.hpp"
 
 #include <algorithm>
-#include <atomic>
+#include <mutex>
 #include <optional>
 
 #include "core/envelope_member.hpp"
@@ -11,7 +11,9 @@ namespace tidings {
 namespace transport::redis {
 namespace {
 
-constexpr std::size_t trim_at_once = 100'000;
+constexpr std::size_t trim_at_once = 10'000;  // The script reads them.
+constexpr std::uint64_t many_keys = 10'000;
+constexpr Millis look_again{30'000};
 
 class RedisTransport final : public Transport {
  public:
@@ -75,25 +77,42 @@ class RedisTransport final : public Transport {
 
   Millis tend(const Retention& retention, std::stop_token stop) override {
     std::optional<Error> failure;  // What fails for one stream does not keep the others from their upkeep.
-    for (const std::string& stream : list_streams(store_)) {
+    bool more = false;
+    for (const std::string& stream : streams_to_tend()) {
       if (stop.stop_requested()) break;
       try {
         for (const std::string& group : list_groups(store_, stream)) {
           (void)store_.eval(Script::orphans, stream, group, {store_.now_word(), "1000"}, deadline_in(patience));
         }
-        if (retention.age || retention.bytes) trim(stream, retention);
+        if (retention.age || retention.bytes) more = trim(stream, retention) || more;
       } catch (const Error& error) {
         if (!failure) failure = error;
       }
     }
     if (failure) throw Error(*failure);
-    return Millis(1'000);
+    return more ? Millis(50) : Millis(1'000);
   }
 
   std::vector<Check> diagnose() override { return check_servers(store_); }
 
  private:
-  void trim(const std::string& stream, const Retention& retention) {
+  // Among many keys, streams are looked for now and then only.
+  std::vector<std::string> streams_to_tend() {
+    const std::lock_guard lock(streams_mutex_);
+    if (WaitClock::now() < streams_until_) return streams_;
+    std::uint64_t keys = 0;
+    for (const std::string& place : store_.nodes().key_of_each()) {
+      keys +=
+          static_cast<std::uint64_t>(store_.nodes().call(place, {"DBSIZE"}, deadline_in(patience)).reply().integer());
+    }
+    streams_ = list_streams(store_);
+    if (keys > many_keys) streams_until_ = deadline_in(look_again);
+    return streams_;
+  }
+
+  // Whether there is more to remove than was removed at once.
+  bool trim(const std::string& stream, const Retention& retention) {
+    bool more = false;
     std::vector<std::string> arguments{"", "", ""};
     if (retention.age)
       arguments[1] = std::to_string(std::max<std::int64_t>(store_.now_ms(stream) - retention.age->count(), 0)) + "-0";
@@ -104,8 +123,9 @@ class RedisTransport final : public Transport {
       };
       const std::uint64_t length = number({"XLEN", stream}), bytes = number({"MEMORY", "USAGE", stream});
       if (bytes > *retention.bytes && length > 0) {
-        arguments[2] =
-            std::to_string(length - std::min<std::uint64_t>((bytes - *retention.bytes) * length / bytes, trim_at_once));
+        const std::uint64_t extra = (bytes - *retention.bytes) * length / bytes;
+        more = extra > trim_at_once;
+        arguments[2] = std::to_string(length - std::min<std::uint64_t>(extra, trim_at_once));
       }
     }
     for (const std::string& group : retention.pass_groups) arguments.push_back(group);
@@ -119,9 +139,13 @@ class RedisTransport final : public Transport {
                                    ": the events " + std::string(reply[i + 1].text()) + " to " +
                                    std::string(reply[i + 2].text()) + " are gone before it had them");
     }
+    return more && reply[0].integer() > 0;
   }
 
   Store store_;
+  std::mutex streams_mutex_{};
+  std::vector<std::string> streams_{};     // What streams_to_tend() found …
+  WaitClock::time_point streams_until_{};  // … and until when that will do.
 };
 
 }  // namespace

@@ -87,6 +87,9 @@ std::optional<bool> RedisSubscription::acknowledge(const Part& part, const Joine
   const Reply executed = answer.reply(commands.count() - 1);
   if (executed.kind() != Value::Kind::array || executed.size() == 0) return std::nullopt;
   Commands corrections;
+  for (std::size_t i = 0; i < executed.size(); ++i) {
+    if (executed[i].error()) return std::nullopt;  // The script says what is wrong.
+  }
   for (std::size_t i = 0; i < counted.size(); ++i) {
     const auto& [counter, expected] = counted[i];
     const std::int64_t wrong = executed[1 + 2 * i].integer(expected) - expected;

@@ -222,7 +222,20 @@ bool RedisSubscription::take_look(const Reply& reply, std::uint32_t index, Batch
 // Asks every group what there is beside new events. False when we are no member any more.
 bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline) {
   looks.clear();
+  Replies together;
+  if (!store_.nodes().clustered() && joined_.size() > 1) {
+    // One round trip for all of them.
+    Commands commands;
+    for (const Joined& joined : joined_) {
+      commands.copy(store_.script_command(Script::look, joined.stream, joined.group, look_arguments(joined)), 0);
+    }
+    together = store_.nodes().run(joined_.front().stream, commands, deadline);
+  }
   for (std::uint32_t i = 0; i < joined_.size(); ++i) {
+    if (i < together.count() && !together.reply(i).error()) {
+      if (!take_look(together.reply(i), i, batch, looks)) return false;
+      continue;
+    }
     const Joined& joined = joined_[i];
     const Replies answer = store_.eval(Script::look, joined.stream, joined.group, look_arguments(joined), deadline);
     if (!take_look(answer.reply(), i, batch, looks)) return false;
