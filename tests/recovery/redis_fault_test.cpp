@@ -81,6 +81,10 @@ class Traffic {
     EXPECT_EQ(missing(copied_), lost) << "what is published in a handler is stored with its success";
     return lost;
   }
+  [[nodiscard]] std::size_t refused() {
+    const std::lock_guard lock(mutex_);
+    return refused_;
+  }
   [[nodiscard]] std::size_t ambiguous() {
     const std::lock_guard lock(mutex_);
     return ambiguous_;
@@ -183,6 +187,7 @@ TEST(RedisFaults, RequestsOrRepliesAreDropped) {
     traffic.await_acknowledged(500);
   }
   EXPECT_EQ(traffic.finish(), 0U);
+  EXPECT_EQ(traffic.refused(), 0U) << "silence ends long before the deadline, so that there is time for another try";
 }
 
 TEST(RedisFaults, EverythingIsFlushedUnderARunningService) {

@@ -376,6 +376,15 @@ TEST_F(RedisRecovery, AnEntryThatSomebodyElseAcknowledgedIsNotCounted) {
   EXPECT_EQ(pending(), "0");
 }
 
+TEST_F(RedisRecovery, WhoIsNoMemberAnyMoreIsToldAtHisNextSettlement) {
+  publish(2);
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 2);
+  ASSERT_EQ(deliveries.size(), 2U);
+  server_.cli("ZADD", "{events:user}:live:g", 0, server_.cli("ZRANGE", "{events:user}:live:g", 0, -1));
+  for (const Result& result : settle(*subscription, deliveries)) EXPECT_TRUE(result.stale);
+}
+
 // Large windows read ahead: what is under way then must neither pass a pause nor be lost.
 class ReadAhead : public RedisRecovery {
  protected:
