@@ -352,7 +352,8 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
     if (const auto at = due.find(entry.id.text()); at != due.end()) item.due = wall_at(at->second);
     return add(std::move(item));
   });
-  for (const auto& [part, mark] : {std::pair{"retry", 'r'}, std::pair{"alone", 's'}}) {
+  for (const auto& [part, letter] : {std::pair{"retry", 'r'}, std::pair{"alone", 's'}}) {
+    const char mark = letter;
     std::map<EntryId, std::string> owners;
     for (const Pending& each : pending_of(store, key(part), group.group)) owners[each.id] = each.owner;
     each_entry(store, key(part), [&](const Entry& entry) {
