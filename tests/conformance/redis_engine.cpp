@@ -37,8 +37,9 @@ class SentinelPlace : public Place {
   }
   [[nodiscard]] std::string url() const override { return servers().url(); }
   bool restart() override {
-    support::RedisServer& master = servers().master();
-    master.restart();
+    // A master that is back before the sentinels have agreed that it was gone may end as nobody's master: they begin a
+    // failover and give it up when it is half done. So another one takes over first.
+    servers().fail_over();
     servers().revive();
     return true;
   }
