@@ -88,20 +88,21 @@ UserCreated user(std::uint64_t index) {
 }
 
 /// The index of an event; it must be what was published.
-std::uint64_t index_of(const UserCreated& event, std::uint64_t events) {
+std::uint64_t index_of(const UserCreated& event) {
   const std::uint64_t index = std::strtoull(event.userId.c_str() + 4, nullptr, 10) - first_number;
-  if (index >= events || event.email != address || event.role != Role::CLIENT) {
+  if (event.email != address || event.role != Role::CLIENT) {
     give_up("an event is not what was published");
   }
   return index;
 }
 
-/// Publishes the indices `first` … `first + job.events - 1`.
-void publish_batches(tidings::Bus& bus, const Job& job, std::uint64_t first) {
+// What is measured has the indices 1 … `job.events`, with every contestant.
+
+void publish_batches(tidings::Bus& bus, const Job& job) {
   std::vector<UserCreated> batch;
   for (std::uint64_t done = 0; done < job.events; done += batch.size()) {
     batch.clear();
-    for (std::uint64_t i = done; i < std::min(done + job.batch, job.events); ++i) batch.push_back(user(first + i));
+    for (std::uint64_t i = done; i < std::min(done + job.batch, job.events); ++i) batch.push_back(user(i + 1));
     for (const tidings::PublishResult& result : bus.publish_batch(batch)) {
       if (result.code != tidings::ErrorCode::ok) give_up(result.message.c_str());
     }
@@ -111,14 +112,14 @@ void publish_batches(tidings::Bus& bus, const Job& job, std::uint64_t first) {
 Line publish(const Job& job) {
   tidings::Bus bus = open(job);
   const Meter meter;
-  publish_batches(bus, job, 0);
+  publish_batches(bus, job);
   return meter.line(job);
 }
 
 Line publish_async(const Job& job) {
   tidings::Bus bus = open(job);
   const Meter meter;
-  for (std::uint64_t i = 0; i < job.events; ++i) bus.publish_async(user(i));
+  for (std::uint64_t i = 1; i <= job.events; ++i) bus.publish_async(user(i));
   bus.flush();
   return meter.line(job);
 }
@@ -129,7 +130,7 @@ Line awaited(const Job& job) {
   std::latch ready(job.threads);
   const auto produce = [&](unsigned thread) {
     ready.arrive_and_wait();
-    for (std::uint64_t i = thread; i < job.events; i += job.threads) bus.publish(user(i));
+    for (std::uint64_t i = thread; i < job.events; i += job.threads) bus.publish(user(i + 1));
   };
   const Meter meter;
   {
@@ -143,15 +144,16 @@ Line awaited(const Job& job) {
 /// Makes the group, so that the service does not warn of a history that is the very thing to be measured.
 void make_group(const tidings::Bus& bus) { bus.transport().change({.stream = "events:user", .group = group}, {}); }
 
-/// Handles `job.events` events and settles them; tells `each` the index of every one. Returns how many never came.
+/// Handles the events `first` … `job.events` and settles them; tells `each` the index of every one. Returns how many
+/// never came.
 template <class Each>
-std::uint64_t serve(const tidings::Bus& bus, const Job& job, std::size_t window, Each each) {
-  std::vector<bool> seen(job.events);
+std::uint64_t serve(const tidings::Bus& bus, const Job& job, std::uint64_t first, std::size_t window, Each each) {
+  std::vector<bool> seen(job.events + 1 - first);
   tidings::Service service(
-      bus, group, {.prefetch_events = window, .max_events = job.events, .until_idle = tidings::Millis{10'000}});
+      bus, group, {.prefetch_events = window, .max_events = seen.size(), .until_idle = tidings::Millis{10'000}});
   service.on<UserCreated>([&](const tidings::DomainEvent<UserCreated>& event) {
-    const std::uint64_t index = index_of(event.data, job.events);
-    seen[index] = true;
+    const std::uint64_t index = index_of(event.data);
+    seen.at(index - first) = true;
     each(index);
   });
   service.run();
@@ -162,7 +164,7 @@ Line consume(const Job& job) {
   tidings::Bus bus = open(job);
   make_group(bus);
   const Meter meter;
-  const std::uint64_t lost = serve(bus, job, 8 * job.batch, [](std::uint64_t) {});
+  const std::uint64_t lost = serve(bus, job, 1, 8 * job.batch, [](std::uint64_t) {});
   Line line = meter.line(job);
   line.lost = lost;
   return line;
@@ -179,8 +181,7 @@ struct Told {
 class Consumer {
  public:
   /// To be made before any thread is.
-  Consumer(Job job, std::size_t window) {
-    ++job.events;
+  Consumer(const Job& job, std::size_t window) {
     void* const memory = ::mmap(nullptr, sizeof(Told) + job.events * sizeof(std::int64_t), PROT_READ | PROT_WRITE,
                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int ends[2];
@@ -214,7 +215,7 @@ class Consumer {
   void follow(const Job& job, std::size_t window, int ready) {
     const tidings::Bus bus = open(job);
     make_group(bus);
-    told_->lost = serve(bus, job, window, [&](std::uint64_t index) {
+    told_->lost = serve(bus, job, 0, window, [&](std::uint64_t index) {
       told_->seen[index] = now_ns();
       if (index == 0 && ::write(ready, "", 1) != 1) give_up("the publisher is gone");
     });
@@ -232,7 +233,7 @@ Line move(const Job& job) {
   tidings::Bus bus = open(job);
   consumer.await_first(bus);
   const std::int64_t start = now_ns();
-  publish_batches(bus, job, 1);
+  publish_batches(bus, job);
   const Told& told = consumer.await_end();
   const double seconds = static_cast<double>(told.last - start) * 1e-9;
   return {.events_per_second = static_cast<double>(job.events) / seconds, .seconds = seconds, .lost = told.lost};
