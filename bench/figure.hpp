@@ -69,23 +69,30 @@ class Bench {
   std::string programs_, directory_;
 };
 
-/// What one round of one figure measured.
+/// What one round of one figure measured; 0 is what was not.
 struct Sample {
-  double ours = 0, yardstick = 0, beside = 0;
-  double cpu = 0, plain_cpu = 0;  ///< Microseconds an event.
+  double ours = 0, yardstick = 0;
+  std::vector<double> beside{};  ///< One for each of the figure's.
 };
 
 /// One figure: how to measure it once, and what it is held to.
 struct Figure {
-  std::string name, unit, beside;
+  std::string name, unit;
+  std::vector<std::string> beside;          ///< What else is measured, each with its unit.
   std::optional<double> least_ratio, most;  ///< The target: at least this share of the yardstick, or at most this …
   std::function<Sample(const Bench&)> measure;
   std::optional<double> least{};       ///< … or at least this …
   std::optional<double> most_ratio{};  ///< … or at most so often the yardstick.
+  std::string missing{};               ///< Why something of it is not measured.
+};
+
+/// What the figures on Redis need. `node` is where ioredis is installed; empty, with the reason, where it is not.
+struct RedisPart {
+  std::string programs{}, node{}, why_no_node{};
 };
 
 /// Publishing, consuming, both at once and latency on a Redis server of the run's own, beside a plain client and
-/// ADR-005's loops on ioredis. `node`: where ioredis is installed; empty without.
-std::vector<Figure> redis_figures(const std::string& programs, const std::string& node);
+/// ADR-005's loops on ioredis.
+std::vector<Figure> redis_figures(RedisPart part);
 
 }  // namespace bench_run

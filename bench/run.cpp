@@ -1,8 +1,9 @@
-// tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE]]]
+// tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE [WHY]]]]
 //
 // Runs every figure in turn, each next to its yardstick, as often as there are rounds, and prints a table. PROGRAMS is
-// where `tidings` and the yardsticks were built; measured files and `bench.json` go below DIRECTORY. The exit code says
-// whether everything ran, not whether targets were met: a busy machine misses them.
+// where `tidings` and the yardsticks were built; measured files and `bench.json` go below DIRECTORY. NODE is
+// where ioredis is installed, or empty, and WHY says why it is not. The exit code says whether everything ran, not
+// whether targets were met: a busy machine misses them.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -29,7 +30,7 @@ struct Row {
   std::optional<double> ratio{};
   std::string unit{};
   std::string target{};
-  bool met = false;
+  std::optional<bool> met{};  ///< Absent where the yardstick could not be measured.
   std::string beside{};
 };
 TIDINGS_STRUCT(Row, figure, ours, yardstick, ratio, unit, target, met, beside)
@@ -78,7 +79,7 @@ double median(std::vector<double> values) {
 Figure publish_figure(const std::string& level) {
   return {.name = "publish from structs, 1000 a batch, `" + level + "`",
           .unit = "events/s",
-          .beside = "disk's own append + fdatasync, events/s",
+          .beside = {"disk's own append + fdatasync, events/s"},
           .least_ratio = 0.9,
           .most = {},
           .measure = [level](const Bench& bench) {
@@ -88,27 +89,27 @@ Figure publish_figure(const std::string& level) {
             const Ran ours =
                 bench.ours("publish", bench.file("publish", level, true), {"--events", "500000", "--batch", "1000"});
             const Line append = bench.yardstick({"append", "--events", "500000", "--batch", "1000"});
-            return Sample{ours.line.events_per_second, yardstick.events_per_second, append.events_per_second};
+            return Sample{ours.line.events_per_second, yardstick.events_per_second, {append.events_per_second}};
           }};
 }
 
 Sample consume(const Bench& bench) {
   const Line decoding = bench.library({"decode", "--events", "500000"});
   const Ran ours = bench.ours("consume", bench.file("stored", "process", false), {"--events", "500000"});
-  return {ours.line.events_per_second, decoding.events_per_second, 0};
+  return {ours.line.events_per_second, decoding.events_per_second};
 }
 
 Sample end_to_end(const Bench& bench) {
   const Line mover = bench.yardstick({"move", "--events", "500000", "--batch", "500"});
   const Ran ours = bench.ours("e2e", bench.file("e2e", "process", true), {"--events", "500000", "--batch", "500"});
-  return {ours.line.events_per_second, mover.events_per_second, 0};
+  return {ours.line.events_per_second, mover.events_per_second};
 }
 
 Sample awaited(const Bench& bench) {
   const Ran one = bench.ours("publish", bench.file("awaited", "disk", true), {"--events", "4000", "--batch", "1"});
   const Ran many = bench.ours("publish", bench.file("awaited", "disk", true),
                               {"--events", "32000", "--batch", "1", "--producers", "16"});
-  return {many.line.events_per_second, one.line.events_per_second, 0};
+  return {many.line.events_per_second, one.line.events_per_second};
 }
 
 Figure latency_figure(const std::string& name, std::optional<double> Line::*percentile, double most) {
@@ -121,25 +122,25 @@ Figure latency_figure(const std::string& name, std::optional<double> Line::*perc
             const Line wake = bench.yardstick({"wake", "--events", "2000", "--rate", "1000"});
             const Ran ours =
                 bench.ours("latency", bench.file("latency", "process", true), {"--events", "3000", "--rate", "1000"});
-            return Sample{(ours.line.*percentile).value_or(0), (wake.*percentile).value_or(0), 0};
+            return Sample{(ours.line.*percentile).value_or(0), (wake.*percentile).value_or(0)};
           }};
 }
 
 Sample memory(const Bench& bench) {
   const Ran ours = bench.ours("consume", bench.file("million", "process", false), {"--events", "1000000"});
-  return {ours.peak_mib, 0, 0};
+  return {ours.peak_mib};
 }
 
 Sample reopen(const Bench& bench) {
-  return {bench.library({"reopen", bench.file("million", "process", false)}).seconds * 1e3, 0, 0};
+  return {bench.library({"reopen", bench.file("million", "process", false)}).seconds * 1e3};
 }
 
 Sample marketplace_rate(const Bench& bench) {
-  return {bench.marketplace({"--rate", "0", "--people", "16", "--stories", "1000"}).events_per_second, 0, 0};
+  return {bench.marketplace({"--rate", "0", "--people", "16", "--stories", "1000"}).events_per_second};
 }
 
 Sample marketplace_latency(const Bench& bench) {
-  return {bench.marketplace({"--rate", "200", "--stories", "300"}).p99_us.value_or(0) * 1e-3, 0, 0};
+  return {bench.marketplace({"--rate", "200", "--stories", "300"}).p99_us.value_or(0) * 1e-3};
 }
 
 std::vector<Figure> figures() {
@@ -199,11 +200,10 @@ std::string number(double value) {
 }
 
 Row summarize(const Figure& figure, const std::vector<Sample>& samples) {
-  std::vector<double> ours, yardstick, ratios, beside;
+  std::vector<double> ours, yardstick, ratios;
   for (const Sample& sample : samples) {
     ours.push_back(sample.ours);
     yardstick.push_back(sample.yardstick);
-    beside.push_back(sample.beside);
     if (sample.yardstick > 0) ratios.push_back(sample.ours / sample.yardstick);
   }
   Row row{.figure = figure.name, .ours = median(ours), .unit = figure.unit};
@@ -224,7 +224,18 @@ Row summarize(const Figure& figure, const std::vector<Sample>& samples) {
     row.target = "<= " + number(*figure.most) + " " + figure.unit;
     row.met = row.ours <= *figure.most;
   }
-  if (!figure.beside.empty()) row.beside = figure.beside + ": " + number(median(beside));
+  const bool held_to_ratio = figure.least_ratio || figure.most_ratio;
+  if (held_to_ratio && !row.ratio) {
+    row.met.reset();
+    row.beside = "yardstick not measured: " + figure.missing;
+  }
+  for (std::size_t i = 0; i < figure.beside.size(); ++i) {
+    std::vector<double> values;
+    for (const Sample& sample : samples) values.push_back(sample.beside[i]);
+    const double middle = median(values);
+    row.beside += (row.beside.empty() ? "" : "; ") + figure.beside[i] + ": " +
+                  (middle > 0 ? number(middle) : "not measured: " + figure.missing);
+  }
   return row;
 }
 
@@ -233,7 +244,7 @@ void print(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     std::printf("%-63s %12s %12s %7s  %-16s %s\n", row.figure.c_str(), number(row.ours).c_str(),
                 row.yardstick ? number(*row.yardstick).c_str() : "-", row.ratio ? number(*row.ratio).c_str() : "-",
-                row.target.c_str(), row.met ? "ok" : "MISS");
+                row.target.c_str(), row.met ? *row.met ? "ok" : "MISS" : "-");
     if (!row.beside.empty()) std::printf("    %s\n", row.beside.c_str());
   }
   std::puts("Medians; a ratio is the median of the ratios of the rounds, each measured side by side.");
@@ -242,8 +253,9 @@ void print(const std::vector<Row>& rows) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::fputs("tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE]]]\n", stderr);
+  const std::string part = argc > 4 ? argv[4] : "all";
+  if (argc < 3 || (part != "sqlite" && part != "redis" && part != "all")) {
+    std::fputs("tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE [WHY]]]]\n", stderr);
     return 2;
   }
   const int rounds = argc > 3 ? std::max(1, std::atoi(argv[3])) : 5;
@@ -255,10 +267,10 @@ int main(int argc, char** argv) {
   int code = 0;
   try {
     const Bench bench(argv[1], directory);
-    const std::string part = argc > 4 ? argv[4] : "all";
     std::vector<Figure> all = part == "redis" ? std::vector<Figure>{} : figures();
     if (part != "sqlite") {
-      for (Figure& figure : redis_figures(argv[1], argc > 5 ? argv[5] : "")) all.push_back(std::move(figure));
+      for (Figure& figure : redis_figures({argv[1], argc > 5 ? argv[5] : "", argc > 6 ? argv[6] : "no node"}))
+        all.push_back(std::move(figure));
     }
     // Stored events are published before anything is measured, so that consumers are measured alone.
     if (part != "redis") {

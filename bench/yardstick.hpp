@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct Job {
 struct Outcome {
   double seconds = 0;
   std::vector<double> micros{};  ///< One sample each, where latency is what is measured.
+  std::optional<double> cpu{};   ///< Seconds while it was measured; without one the program's whole life counts.
 };
 
 using Now = std::chrono::steady_clock;

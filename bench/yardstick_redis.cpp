@@ -1,19 +1,23 @@
 // A plain client of Redis with nothing around it: one connection, lean text out, lean text in.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <simdjson.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
+#include <csignal>
 #include <cstring>
+#include <deque>
 #include <thread>
+#include <utility>
 
 #include "yardstick.hpp"
 
@@ -21,6 +25,8 @@ namespace yardstick {
 namespace {
 
 constexpr std::string_view stream = "events:user";
+// Numbers start here, so that all of them have as many digits and all events are equally long.
+constexpr std::uint64_t first_number = 1'000'000;
 
 void append_length(std::string& out, char mark, std::size_t length) {
   char text[24];
@@ -77,16 +83,17 @@ class Client {
       bytes.remove_prefix(static_cast<std::size_t>(sent));
     }
   }
-  /// Skips `count` lines.
+  /// Skips `count` lines, none of which may be an error.
   void skip_lines(std::size_t count) {
     while (count > 0) {
-      const char* const end =
-          at_ == end_ ? nullptr : static_cast<const char*>(std::memchr(buffer_.data() + at_, '\n', end_ - at_));
+      const char* const begin = buffer_.data() + at_;
+      const char* const end = at_ == end_ ? nullptr : static_cast<const char*>(std::memchr(begin, '\n', end_ - at_));
       if (end == nullptr) {
-        at_ = end_ = 0;
+        rewind();
         fill();
         continue;
       }
+      if (*begin == '-') give_up(std::string(begin, end));
       at_ = static_cast<std::size_t>(end - buffer_.data()) + 1;
       --count;
     }
@@ -137,32 +144,34 @@ class Client {
   std::size_t at_ = 0, end_ = 0;
 };
 
-void append_add(std::string& out, std::string& envelope, std::uint64_t number, std::size_t size) {
-  // Strings of a program's own, as it would have them; the address makes the event as large as ours.
-  UserCreated user{"usr_" + std::to_string(number), "someone@example.com", "FREELANCER"};
-  constexpr std::size_t rest = 243;  // Of an envelope, without what stands in `userId` and the address's filling.
-  if (size > rest + user.userId.size()) user.email.insert(0, size - rest - user.userId.size(), 'x');
+void append_add(std::string& out, std::string& envelope, std::uint64_t number) {
+  // Strings of a program's own, as it would have them. Who runs this checks that all contestants' events are as large.
+  const UserCreated user{"usr_" + std::to_string(first_number + number), "ada@home.io", "CLIENT"};
   envelope.clear();
-  append_envelope(envelope, number, user);
+  append_envelope(envelope, first_number + number, user);
   out.append("*5\r\n$4\r\nXADD\r\n");
   append_word(out, stream);
   out.append("$1\r\n*\r\n$5\r\nevent\r\n");
   append_word(out, envelope);
 }
 
-void publish(const Job& job) {
-  Client client(job.port);
+/// Publishes the numbers 1 … `job.events`. The next batch is written and sent while the server stores the last, so that
+/// neither waits for the other.
+void publish(Client& client, const Job& job) {
   std::string out, envelope;
+  std::uint64_t unanswered = 0;
   for (std::uint64_t done = 0; done < job.events;) {
     out.clear();
     const std::uint64_t batch = std::min<std::uint64_t>(job.batch, job.events - done);
-    for (std::uint64_t i = 0; i < batch; ++i) append_add(out, envelope, ++done, job.size);
+    for (std::uint64_t i = 0; i < batch; ++i) append_add(out, envelope, ++done);
     client.send(out);
-    client.skip_lines(2 * batch);
+    client.skip_lines(2 * unanswered);
+    unanswered = batch;
   }
+  client.skip_lines(2 * unanswered);
 }
 
-/// Reads what one XREADGROUP answers, decodes it, and appends the ids; returns how many events there were.
+/// Reads as one member of a group, decodes, and acknowledges what one XREADGROUP answered with one XACK.
 class Reader {
  public:
   explicit Reader(std::uint16_t port) : client_(port) {
@@ -170,27 +179,34 @@ class Reader {
         "*6\r\n$6\r\nXGROUP\r\n$6\r\nCREATE\r\n$11\r\nevents:user\r\n$5\r\nplain\r\n$1\r\n0\r\n$8\r\nMKSTREAM\r\n");
     client_.skip_lines(1);
   }
-  /// Acknowledges what came last, and asks for more in the same breath.
-  std::uint64_t next(std::size_t batch, int block) {
-    std::string out = std::move(ack_);
+  /// Acknowledges what was taken last, and asks for more in the same breath.
+  void ask(std::uint64_t count, int block) {
+    std::string out;
+    out.swap(ack_);
+    acks_before_.push_back(std::exchange(acks_, 0));
     append_length(out, '*', block > 0 ? 11 : 9);
     for (const char* word : {"XREADGROUP", "GROUP", "plain", "c", "COUNT"}) append_word(out, word);
-    append_word(out, std::to_string(batch));
+    append_word(out, std::to_string(count));
     if (block > 0) {
       append_word(out, "BLOCK");
       append_word(out, std::to_string(block));
     }
     for (const char* word : {"STREAMS", "events:user", ">"}) append_word(out, word);
     client_.send(out);
-    if (acked_) client_.skip_lines(1);
-    acked_ = false;
-    ack_.clear();
+  }
+  /// How many asks are not answered yet.
+  [[nodiscard]] std::size_t open() const { return acks_before_.size(); }
+  /// Waits for the answer to the oldest ask, decodes its events, and returns how many they are.
+  std::uint64_t take() {
+    client_.skip_lines(acks_before_.front());
+    acks_before_.pop_front();
     client_.rewind();
     if (client_.number() <= 0) return 0;
     client_.number();
     std::size_t size = 0;
     client_.bulk(size);
     const auto count = static_cast<std::uint64_t>(client_.number());
+    ++acks_;
     append_length(ack_, '*', count + 3);
     for (const char* word : {"XACK", "events:user", "plain"}) append_word(ack_, word);
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -202,16 +218,14 @@ class Reader {
       at = client_.bulk(size);
       decode(at, size);
     }
-    acked_ = true;
     return count;
   }
+  /// Acknowledges what was taken last; nothing may be asked any more.
   void finish() {
-    if (!acked_) return;
     client_.send(ack_);
-    client_.skip_lines(1);
-    acked_ = false;
+    client_.skip_lines(std::exchange(acks_, 0));
+    ack_.clear();
   }
-  [[nodiscard]] std::uint64_t last_number() const { return number_; }
 
  private:
   void decode(std::size_t at, std::size_t size) {
@@ -231,94 +245,168 @@ class Reader {
         }
       }
     }
-    number_ = std::strtoull(user.userId.c_str() + 4, nullptr, 10);
+    const std::uint64_t number = std::strtoull(user.userId.c_str() + 4, nullptr, 10);
+    if (number_ != 0 && number != number_ + 1) give_up("an event came twice or never");
+    number_ = number;
     if (id.empty() || user.email.empty() || user.role.empty()) give_up("an event is not what was published");
   }
 
   Client client_;
   simdjson::ondemand::parser parser_{};
-  std::string ack_{};
-  bool acked_ = false;
+  std::string ack_{};                      // What is to be acknowledged, as commands …
+  std::size_t acks_ = 0;                   // … and how many these are.
+  std::deque<std::size_t> acks_before_{};  // Of each open ask: how many acknowledgements are answered before it.
   std::uint64_t number_ = 0;
 };
 
-void consume(const Job& job) {
-  Reader reader(job.port);
-  for (std::uint64_t done = 0; done < job.events;) done += reader.next(job.batch, 1000);
+/// Reads a backlog. The server already looks for the next batch while the last is decoded.
+void drain(Reader& reader, const Job& job) {
+  for (std::uint64_t done = 0, asked = 0; done < job.events;) {
+    while (reader.open() < 2 && asked < job.events) {
+      const std::uint64_t count = std::min<std::uint64_t>(job.batch, job.events - asked);
+      reader.ask(count, 0);
+      asked += count;
+    }
+    if (reader.open() == 0) give_up("the stream does not hold what was published");
+    done += reader.take();
+  }
   reader.finish();
 }
 
-/// Runs `work` in a process of its own.
-template <class Work>
-pid_t start(Work work) {
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  work();
-  ::_exit(0);
+/// Reads what comes, and tells `each` how many these were. An acknowledgement behind a read that blocks would have to
+/// wait with it, so that one ask at a time is open.
+template <class Each>
+void follow(Reader& reader, std::uint64_t events, std::size_t batch, Each each) {
+  for (std::uint64_t done = 0; done < events;) {
+    reader.ask(batch, 1000);
+    const std::uint64_t count = reader.take();
+    each(count);
+    done += count;
+  }
+  reader.finish();
 }
 
-void await(pid_t child) {
-  int status = 0;
-  if (::waitpid(child, &status, 0) != child || status != 0) give_up("the other process failed");
+/// Memory that a process and its children see.
+template <class T>
+T* share(std::size_t count) {
+  void* const memory = ::mmap(nullptr, sizeof(T) * count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) give_up("cannot map shared memory");
+  return static_cast<T*>(memory);
 }
+
+std::int64_t now_ns() { return Now::now().time_since_epoch().count(); }
+
+double cpu_seconds() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  double seconds = 0;
+  for (const timeval& part : {used.ru_utime, used.ru_stime}) {
+    seconds += static_cast<double>(part.tv_sec) + static_cast<double>(part.tv_usec) * 1e-6;
+  }
+  return seconds;
+}
+
+/// Another process that reads the event 0, which only says that both are ready, and the `job.events` behind it. It
+/// calls `each` with the number of each event, and `end` when the last is acknowledged.
+class Follower {
+ public:
+  template <class Each, class End>
+  Follower(const Job& job, Each each, End end) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) give_up("no pipe");
+    ready_ = ends[0];
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      Reader reader(job.port);
+      std::uint64_t number = 0;
+      follow(reader, job.events + 1, job.batch, [&](std::uint64_t count) {
+        if (number == 0 && count > 0 && ::write(ends[1], "", 1) != 1) give_up("the publisher is gone");
+        for (; count > 0; --count) each(number++);
+      });
+      end();
+      ::_exit(0);
+    }
+    ::close(ends[1]);
+  }
+  ~Follower() { ::close(ready_); }
+  Follower(const Follower&) = delete;
+  Follower& operator=(const Follower&) = delete;
+
+  void await_first(Client& client) const {
+    std::string out, envelope;
+    append_add(out, envelope, 0);
+    client.send(out);
+    client.skip_lines(2);
+    char byte = 0;
+    if (::read(ready_, &byte, 1) != 1) give_up("the consumer ended before its time");
+  }
+  void await_end() const {
+    int status = 0;
+    if (::waitpid(pid_, &status, 0) != pid_ || status != 0) give_up("the consumer failed");
+  }
+
+ private:
+  int ready_ = -1;
+  pid_t pid_ = -1;
+};
 
 }  // namespace
 
 Outcome redis_publish(const Job& job) {
+  Client client(job.port);
+  const double cpu = cpu_seconds();
   const auto start = Now::now();
-  publish(job);
-  return {seconds_since(start), {}};
+  publish(client, job);
+  return {seconds_since(start), {}, cpu_seconds() - cpu};
 }
 
 Outcome redis_consume(const Job& job) {
+  Reader reader(job.port);
+  const double cpu = cpu_seconds();
   const auto start = Now::now();
-  consume(job);
-  return {seconds_since(start), {}};
+  drain(reader, job);
+  return {seconds_since(start), {}, cpu_seconds() - cpu};
 }
 
 Outcome redis_move(const Job& job) {
-  const auto begun = Now::now();
-  const pid_t consumer = start([&] { consume(job); });
-  publish(job);
-  await(consumer);
-  return {seconds_since(begun), {}};
+  auto* const last = share<std::int64_t>(1);
+  const Follower follower(
+      job, [](std::uint64_t) {}, [=] { *last = now_ns(); });
+  Client client(job.port);
+  follower.await_first(client);
+  const std::int64_t begun = now_ns();
+  publish(client, job);
+  follower.await_end();
+  return {static_cast<double>(*last - begun) * 1e-9, {}, {}};
 }
 
 Outcome redis_wake(const Job& job) {
-  using Instant = std::atomic<std::int64_t>;
-  void* const shared =
-      ::mmap(nullptr, sizeof(Instant) * (job.events + 2), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  auto* const sent = static_cast<Instant*>(shared);
-  auto* const seen = static_cast<double*>(
-      ::mmap(nullptr, sizeof(double) * (job.events + 1), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  const auto now = [] { return Now::now().time_since_epoch().count(); };
-  const pid_t consumer = start([&] {
-    Reader reader(job.port);
-    sent[0] = 1;
-    for (std::uint64_t done = 0; done < job.events;) {
-      const std::uint64_t count = reader.next(job.batch, 1000);
-      for (std::uint64_t i = 0; i < count; ++i) {
-        ++done;
-        seen[done] = static_cast<double>(now() - sent[done]) * 1e-3;
-      }
-    }
-    reader.finish();
-  });
-  while (sent[0] == 0) std::this_thread::yield();
+  auto* const seen = share<std::int64_t>(job.events + 1);
+  const Follower follower(
+      job, [=](std::uint64_t number) { seen[number] = now_ns(); }, [] {});
   Client client(job.port);
+  follower.await_first(client);
+  ::prctl(PR_SET_TIMERSLACK, 1UL);
+  std::vector<std::int64_t> sent(job.events + 1);
   std::string out, envelope;
   const auto begun = Now::now();
   for (std::uint64_t i = 1; i <= job.events; ++i) {
     std::this_thread::sleep_until(begun + std::chrono::duration_cast<Now::duration>(
                                               std::chrono::duration<double>(static_cast<double>(i) / job.rate)));
     out.clear();
-    sent[i] = now();
-    append_add(out, envelope, i, job.size);
+    sent[i] = now_ns();
+    append_add(out, envelope, i);
     client.send(out);
     client.skip_lines(2);
   }
-  await(consumer);
-  return {seconds_since(begun), {seen + 1, seen + job.events + 1}};
+  const double seconds = seconds_since(begun);
+  follower.await_end();
+  Outcome outcome{seconds, {}, {}};
+  for (std::uint64_t i = 1; i <= job.events; ++i) {
+    outcome.micros.push_back(static_cast<double>(seen[i] - sent[i]) * 1e-3);
+  }
+  return outcome;
 }
 
 }  // namespace yardstick
