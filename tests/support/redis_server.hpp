@@ -10,8 +10,11 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
+
+#include "child.hpp"
 
 namespace tidings::support {
 
@@ -37,6 +40,8 @@ struct RedisOptions {
   std::string cli_certificate{}, cli_key{};
   /// What a sentinel watches, as lines of its configuration; with any of them it is a sentinel.
   std::string sentinel{};
+  /// Is a node of a cluster, which is to be told of the others.
+  bool cluster = false;
 };
 
 /// A server, ready when its constructor or restart() returns. What goes wrong is a std::runtime_error with the server's
@@ -55,9 +60,13 @@ class RedisServer {
     const bool tls = !options_.tls.certificate.empty();
     return (tls ? "rediss" : "redis") + ("://127.0.0.1:" + std::to_string(port_));
   }
+  /// url(), and whose certificates are to be believed: `rediss://127.0.0.1:PORT?ca=PATH`. The same without TLS.
+  [[nodiscard]] std::string trusted_url() const {
+    return options_.tls.certificate.empty() ? url() : url() + "?ca=" + options_.tls.ca;
+  }
   /// The path of the UNIX socket; empty without one.
   [[nodiscard]] const std::string& socket_path() const noexcept { return socket_; }
-  [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+  [[nodiscard]] const std::string& directory() const noexcept { return folder_.path(); }
   /// -1 while it does not run.
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
 
@@ -79,9 +88,12 @@ class RedisServer {
   std::string cli(const Words&... words) {
     return run_cli({text_of(words)...});
   }
+  std::string run_cli(const std::vector<std::string>& words);
 
   /// What it has logged since its last start.
   [[nodiscard]] const std::string& log();
+  /// Waits until it has logged `text` behind the first `from` bytes, and returns where that ends.
+  std::size_t await_log(std::string_view text, std::size_t from = 0);
 
  private:
   template <class Word>
@@ -97,20 +109,13 @@ class RedisServer {
   bool read_log(int milliseconds);
   void greet();
   void await_end();
-  void close_log() noexcept;
-  std::string run_cli(const std::vector<std::string>& words);
 
   RedisOptions options_;
-  std::string directory_{}, socket_{}, log_{};
-  std::uint16_t port_ = 0;
+  Folder folder_{"redis"};
+  std::string socket_{}, log_{};
+  std::uint16_t port_ = 0, bus_port_ = 0;  // The bus is what the nodes of a cluster talk on.
   pid_t pid_ = -1;
-  int out_ = -1;
+  Descriptor out_{};
 };
-
-/// A port of the loopback where nobody listens now, and that the kernel gives to no outgoing connection.
-[[nodiscard]] std::uint16_t free_port();
-
-/// Runs a program to its end and returns what it said; a failure of it is a std::runtime_error with that.
-std::string run_program(std::vector<std::string> words);
 
 }  // namespace tidings::support
