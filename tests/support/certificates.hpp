@@ -12,15 +12,19 @@ class Certificates {
   Certificates();
 
   /// PEM files. `name`: ca (the authority), stranger (another authority), server (of 127.0.0.1 and localhost), client,
-  /// elsewhere (of other.example), expired (of 127.0.0.1 and localhost, until yesterday); all but `stranger` of `ca`.
-  [[nodiscard]] std::string certificate(const std::string& name) const { return folder_.path() + "/" + name + ".pem"; }
-  [[nodiscard]] std::string key(const std::string& name) const { return folder_.path() + "/" + name + ".key"; }
+  /// elsewhere (of other.example), expired (of 127.0.0.1 and localhost, in 2020); all but `stranger` of `ca`.
+  [[nodiscard]] std::string certificate(const std::string& name) const { return path(name, "pem"); }
+  [[nodiscard]] std::string key(const std::string& name) const { return path(name, "key"); }
 
  private:
+  [[nodiscard]] std::string path(const std::string& name, const std::string& ending) const {
+    return folder_.path() + "/" + name + "." + ending;
+  }
   void make_authority(const std::string& name) const;
-  void request(const std::string& name) const;
-  void sign(const std::string& name, const std::string& names) const;
-  void sign_expired(const std::string& name, const std::string& names) const;
+  void request(const std::string& name, const std::string& names) const;
+  void make(const std::string& name, const std::string& names) const;
+  void make_expired(const std::string& name, const std::string& names) const;
+
   Folder folder_{"tls"};
 };
 

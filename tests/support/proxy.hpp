@@ -4,10 +4,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -62,12 +62,11 @@ class Proxy {
   struct Flow;
   struct Pair;
   void run();
-  void accept_all();
-  void serve(Pair& pair, short client_events, short server_events);
-  bool receive(Flow& flow, bool to_server);
   void obey();
-  void order(std::uint64_t& what);
-  void wake() const;
+  void accept_all();
+  void serve(Pair& pair, bool client, bool server);
+  bool receive(Flow& flow, int from, bool to_server);
+  void order(const std::function<void()>& task);
 
   const std::uint16_t server_;
   std::uint16_t port_ = 0;
@@ -76,13 +75,14 @@ class Proxy {
   std::atomic<std::int64_t> request_budget_{never}, reply_budget_{never}, request_bytes_{0}, reply_bytes_{0};
   std::atomic<int> cuts_{0}, connections_{0};
 
-  std::mutex mutex_{};
+  std::mutex turn_{}, mutex_{};  // Of those who order, one at a time; and of the order.
   std::condition_variable obeyed_{};
-  std::int64_t each_request_ = never, each_reply_ = never;  // Guarded, as are the next.
-  bool stop_ = false, cut_ = false, limited_ = false;
-  std::uint64_t ordered_ = 0, done_ = 0;
+  const std::function<void()>* task_ = nullptr;
 
-  std::vector<std::unique_ptr<Pair>> pairs_;  // The thread's.
+  // The thread's.
+  bool stop_ = false;
+  std::int64_t each_request_ = never, each_reply_ = never;
+  std::vector<std::unique_ptr<Pair>> pairs_;
   std::thread thread_{};
 };
 

@@ -15,12 +15,12 @@
 
 namespace tidings::support {
 
-/// How the servers of a group are started. A password is that of all servers, not of the sentinels.
+/// How the servers of a group are started. A password is that of all servers and of their replicas, not of sentinels.
 struct GroupOptions {
   Aof aof = Aof::off;
   std::string password{};
   /// After how many milliseconds of silence a server counts as down.
-  int down_after = 700;
+  int down_after = 1'000;
 };
 
 /// A master, two replicas and three sentinels that watch them under the name `tidings`, two of which must agree.
@@ -37,23 +37,28 @@ class RedisSentinels {
   [[nodiscard]] RedisServer& sentinel(std::size_t index) { return *sentinels_.at(index); }
   /// Kills the master and returns once another one is there.
   void fail_over();
-  /// Lets a sentinel promote a replica while the master lives, and returns once the old one follows it.
+  /// Lets a sentinel promote a replica while the master lives, and returns once all sentinels name it. The old one
+  /// takes writes, which will be lost, until the sentinels turn it into a replica; revive() waits for that.
   void fail_over_by_command();
   /// Waits until another one than `old` is the master.
   void await_other_than(const RedisServer& old) { await_new_master(old.port()); }
   /// The same, by the port.
   void await_new_master(std::uint16_t old);
-  /// Starts what does not run, and returns once both replicas follow the master.
+  /// Starts what does not run, and returns once both replicas follow the master. A master of old comes back as one, and
+  /// takes writes until the sentinels turn it into a replica.
   void revive();
 
  private:
+  [[nodiscard]] std::uint16_t named_by(const RedisServer& sentinel) const;
+  void hurry() const;
+
   std::vector<std::unique_ptr<RedisServer>> servers_{}, sentinels_{};
 };
 
 /// Three masters with a replica each.
 class RedisCluster {
  public:
-  explicit RedisCluster(Aof aof) : RedisCluster(GroupOptions{.aof = aof, .down_after = 1'000}) {}
+  explicit RedisCluster(Aof aof) : RedisCluster(GroupOptions{.aof = aof}) {}
   explicit RedisCluster(const GroupOptions& options);
 
   /// `redis+cluster://…` of all six, without the password.
@@ -68,6 +73,8 @@ class RedisCluster {
   void fail_over(const std::string& key);
   /// The same while the owner lives; it follows its replica then.
   void fail_over_by_command(const std::string& key);
+  /// Waits until another one than `old` owns the slot of `key` and the cluster is well.
+  void await_other_than(const RedisServer& old, const std::string& key);
   /// Starts what does not run, and returns once every master has a replica that follows it.
   void revive();
   /// Moves the slot of `key` and its keys to another master, and returns once all nodes know.
@@ -78,12 +85,15 @@ class RedisCluster {
   void end_move();
 
  private:
-  [[nodiscard]] RedisServer& any();
-  [[nodiscard]] std::vector<RedisServer*> masters();
-  [[nodiscard]] RedisServer* owner_of(int slot, RedisServer& asked);
-  void create(const std::string& password);
-  void await_well(const RedisServer* not_owner, const std::string& key);
+  [[nodiscard]] int slot_of(const std::string& key);
+  [[nodiscard]] RedisServer* owner_told_by(const RedisServer& node, int slot) const;
+  [[nodiscard]] RedisServer* agreed_owner(int slot) const;
+  [[nodiscard]] RedisServer& replica_of(const RedisServer& master) const;
+  [[nodiscard]] std::vector<RedisServer*> masters() const;
+  [[nodiscard]] bool well() const;
+  void introduce();
 
+  std::string password_{};
   std::vector<std::unique_ptr<RedisServer>> nodes_{};
   RedisServer *source_ = nullptr, *target_ = nullptr;  // Of the move that was begun.
   int slot_ = 0;

@@ -42,6 +42,8 @@ struct RedisOptions {
   std::string sentinel{};
   /// Is a node of a cluster, which is to be told of the others.
   bool cluster = false;
+  /// Has a file of its configuration, where what CONFIG REWRITE stores, as sentinels let it, outlives a restart.
+  bool remembers = false;
 };
 
 /// A server, ready when its constructor or restart() returns. What goes wrong is a std::runtime_error with the server's
@@ -66,9 +68,14 @@ class RedisServer {
   }
   /// The path of the UNIX socket; empty without one.
   [[nodiscard]] const std::string& socket_path() const noexcept { return socket_; }
+  /// Where the nodes of a cluster talk to this one; 0 without one.
+  [[nodiscard]] std::uint16_t bus_port() const noexcept { return bus_port_; }
   [[nodiscard]] const std::string& directory() const noexcept { return folder_.path(); }
   /// -1 while it does not run.
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+  /// Whether it runs and does not hang.
+  [[nodiscard]] bool answers() const noexcept { return pid_ > 0 && !suspended_; }
 
   /// Ends it at once (SIGKILL), as a crash does.
   void kill();
@@ -89,6 +96,9 @@ class RedisServer {
     return run_cli({text_of(words)...});
   }
   std::string run_cli(const std::vector<std::string>& words);
+  /// Sends words without quotes over a connection of their own, and returns the reply as it stands on the wire; empty
+  /// when nobody answers. For looking often, which a program each time is too slow for; not over TLS.
+  [[nodiscard]] std::string ask(const std::string& words) const;
 
   /// What it has logged since its last start.
   [[nodiscard]] const std::string& log();
@@ -107,13 +117,13 @@ class RedisServer {
   [[nodiscard]] std::vector<std::string> command() const;
   [[nodiscard]] bool start();
   bool read_log(int milliseconds);
-  void greet();
   void await_end();
 
   RedisOptions options_;
   Folder folder_{"redis"};
   std::string socket_{}, log_{};
-  std::uint16_t port_ = 0, bus_port_ = 0;  // The bus is what the nodes of a cluster talk on.
+  std::uint16_t port_ = 0, bus_port_ = 0;
+  bool started_ = false, suspended_ = false;
   pid_t pid_ = -1;
   Descriptor out_{};
 };
