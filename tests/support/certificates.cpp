@@ -39,7 +39,7 @@ void Certificates::make(const std::string& name, const std::string& names) const
 // Only `openssl ca`, which keeps a database of what it signed, takes the dates of OpenSSL 3.0's certificates.
 void Certificates::make_expired(const std::string& name, const std::string& names) const {
   request(name, names);
-  std::ofstream(path(name, "index"));
+  const std::ofstream empty(path(name, "index"));
   std::ofstream(path(name, "cnf")) << "[ca]\ndefault_ca=authority\n[authority]\ndatabase=" << path(name, "index")
                                    << "\nnew_certs_dir=" << folder_.path()
                                    << "\nrand_serial=yes\ndefault_md=sha256\nunique_subject=no\npolicy=any\n"

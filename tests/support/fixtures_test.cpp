@@ -5,6 +5,8 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -16,7 +18,7 @@
 namespace tidings::support {
 namespace {
 
-/// What must be there in less than `limit` on a quiet machine is recorded, and fails only where something hangs.
+/// Says how long something took. A limit would fail on a busy machine and say nothing about the fixtures.
 class Watch {
  public:
   explicit Watch(std::string name) : name_(std::move(name)) {}

@@ -92,7 +92,7 @@ bool RedisServer::start() {
   if (!options_.sentinel.empty() && !started_) {
     std::ofstream(written) << "port " << port_ << "\nbind 127.0.0.1\ndir " << directory() << "\n" << options_.sentinel;
   }
-  if (options_.remembers && !started_) std::ofstream(directory() + "/redis.conf");
+  if (options_.remembers && !started_) std::ofstream(directory() + "/redis.conf") << "";
   const std::string ready = options_.sentinel.empty() ? "eady to accept connections" : "+monitor";
   Child child = start_child(command(), true);
   pid_ = child.pid;
