@@ -3,24 +3,29 @@
 
 #include <string>
 
+#include "child.hpp"
+
 namespace tidings::support {
 
 class Certificates {
  public:
   Certificates();
-  ~Certificates();
-  Certificates(const Certificates&) = delete;
-  Certificates& operator=(const Certificates&) = delete;
 
   /// PEM files. `name`: ca (the authority), stranger (another authority), server (of 127.0.0.1 and localhost), client,
-  /// elsewhere (of other.example), all but `stranger` of `ca`.
-  [[nodiscard]] std::string certificate(const std::string& name) const { return directory_ + "/" + name + ".pem"; }
-  [[nodiscard]] std::string key(const std::string& name) const { return directory_ + "/" + name + ".key"; }
+  /// elsewhere (of other.example), expired (of 127.0.0.1 and localhost, in 2020); all but `stranger` of `ca`.
+  [[nodiscard]] std::string certificate(const std::string& name) const { return path(name, "pem"); }
+  [[nodiscard]] std::string key(const std::string& name) const { return path(name, "key"); }
 
  private:
+  [[nodiscard]] std::string path(const std::string& name, const std::string& ending) const {
+    return folder_.path() + "/" + name + "." + ending;
+  }
   void make_authority(const std::string& name) const;
+  void request(const std::string& name, const std::string& names) const;
   void make(const std::string& name, const std::string& names) const;
-  std::string directory_{};
+  void make_expired(const std::string& name, const std::string& names) const;
+
+  Folder folder_{"tls"};
 };
 
 }  // namespace tidings::support

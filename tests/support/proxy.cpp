@@ -1,6 +1,5 @@
 #include "proxy.hpp"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -10,28 +9,82 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 namespace tidings::support {
 namespace {
 
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
+// What may stand here while an end does not read; then the other end is not read either, as between real ends.
+constexpr std::size_t most_pending = std::size_t{256} << 10U;
+
+bool would_wait() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+
+/// Takes `count` from what is left of a budget that other threads may set anew at any time, and returns how many of
+/// them there were.
+std::int64_t take(std::atomic<std::int64_t>& budget, std::int64_t count, bool& ends) {
+  std::int64_t left = budget;
+  for (;;) {
+    ends = left != Proxy::never && count >= left;
+    if (left == Proxy::never) return count;
+    if (budget.compare_exchange_weak(left, ends ? Proxy::never : left - count)) return ends ? left : count;
+  }
 }
 
 }  // namespace
 
-Proxy::Proxy(std::uint16_t server) : server_(server) {
-  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  waker_ = ::eventfd(0, EFD_CLOEXEC);
+/// One direction of a connection.
+struct Proxy::Flow {
+  std::string pending{};
+  std::int64_t left = never;         // Until this connection is cut.
+  bool ended = false, told = false;  // No more comes from the one end, and the other one knows.
+
+  /// Sends what the other end takes; false when that is gone.
+  bool flush(int to) {
+    while (!pending.empty()) {
+      const ssize_t count = ::send(to, pending.data(), pending.size(), MSG_NOSIGNAL);
+      if (count < 0) return would_wait();
+      pending.erase(0, static_cast<std::size_t>(count));
+    }
+    if (ended && !std::exchange(told, true)) ::shutdown(to, SHUT_WR);
+    return true;
+  }
+};
+
+/// A client's connection and ours to the server. Closed while it goes on, it is reset.
+struct Proxy::Pair {
+  Descriptor client{}, server{};
+  Flow request{}, reply{};
+  bool over = false;
+
+  Pair() = default;
+  ~Pair() { reset(); }
+  Pair(const Pair&) = delete;
+  Pair& operator=(const Pair&) = delete;
+
+  // A reset rather than an end: what stands in the buffers is lost, as on a network that breaks.
+  void reset() {
+    const linger at_once{1, 0};
+    const bool whole = request.told && reply.told;
+    for (Descriptor* each : {&client, &server}) {
+      if (!whole && each->get() >= 0) ::setsockopt(each->get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+      *each = Descriptor();
+    }
+    over = true;
+  }
+};
+
+Proxy::Proxy(std::uint16_t server)
+    : server_(server),
+      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   sockaddr_in address = loopback(0);
   socklen_t size = sizeof address;
-  if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), size) != 0 || ::listen(listener_, 64) != 0 ||
-      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+  if (::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+      ::listen(listener_.get(), 64) != 0 ||
+      ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
     throw std::runtime_error("the proxy cannot listen");
   }
   port_ = ntohs(address.sin_port);
@@ -39,99 +92,136 @@ Proxy::Proxy(std::uint16_t server) : server_(server) {
 }
 
 Proxy::~Proxy() {
-  stop_ = true;
-  wake();
+  order([this] { stop_ = true; });
   thread_.join();
-  for (Pair& pair : pairs_) reset(pair);
-  ::close(listener_);
-  ::close(waker_);
 }
 
-void Proxy::wake() const {
+/// Lets the thread do something, and returns when it has.
+void Proxy::order(const std::function<void()>& task) {
+  const std::lock_guard turn(turn_);
+  std::unique_lock lock(mutex_);
+  task_ = &task;
   const std::uint64_t one = 1;
-  (void)!::write(waker_, &one, sizeof one);
+  (void)!::write(waker_.get(), &one, sizeof one);
+  obeyed_.wait(lock, [this] { return task_ == nullptr; });
+}
+
+void Proxy::obey() {
+  const std::lock_guard lock(mutex_);
+  if (task_ == nullptr) return;
+  (*task_)();
+  task_ = nullptr;
+  obeyed_.notify_all();
 }
 
 void Proxy::cut() {
-  cut_ = true;
-  wake();
+  order([this] {
+    accept_all();  // Their clients hold them for connections already.
+    pairs_.clear();
+  });
 }
 
-// A reset rather than an end: what stands in the buffers is lost, as on a network that breaks.
-void Proxy::reset(Pair& pair) {
-  const linger at_once{1, 0};
-  for (int* end : {&pair.client, &pair.server}) {
-    if (*end < 0) continue;
-    ::setsockopt(*end, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    ::close(*end);
-    *end = -1;
+void Proxy::cut_each_after_requests(std::int64_t bytes) {
+  order([this, bytes] {
+    each_request_ = bytes;
+    for (const auto& pair : pairs_) pair->request.left = bytes;
+  });
+}
+
+void Proxy::cut_each_after_replies(std::int64_t bytes) {
+  order([this, bytes] {
+    each_reply_ = bytes;
+    for (const auto& pair : pairs_) pair->reply.left = bytes;
+  });
+}
+
+void Proxy::accept_all() {
+  for (;;) {
+    auto pair = std::make_unique<Pair>();
+    pair->client = Descriptor(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (pair->client.get() < 0) return;
+    ++connections_;
+    if (mode_ == Mode::refuse) continue;
+    pair->server = Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const sockaddr_in address = loopback(server_);
+    // A server that hangs with a full queue of connections leaves this one on its way; that stops no other.
+    if (::connect(pair->server.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+        errno != EINPROGRESS) {
+      continue;
+    }
+    const int on = 1;
+    for (const Descriptor* end : {&pair->client, &pair->server})
+      ::setsockopt(end->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    pair->request.left = each_request_;
+    pair->reply.left = each_reply_;
+    pairs_.push_back(std::move(pair));
   }
-  pair.ended = true;
 }
 
-void Proxy::accept_one() {
-  Pair pair;
-  pair.client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-  if (pair.client < 0) return;
-  ++connections_;
-  pair.server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in address = loopback(server_);
-  if (mode_ == Mode::refuse ||
-      ::connect(pair.server, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return reset(pair);
-  }
-  const int on = 1;
-  for (const int end : {pair.client, pair.server}) ::setsockopt(end, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  pairs_.push_back(pair);
-}
-
-// Passes on what can be read at one end; false when the connection is over.
-bool Proxy::pump(Pair& pair, bool to_server) {
+// Takes what can be read at one end; false when the connection is to be reset.
+bool Proxy::receive(Flow& flow, int from, bool to_server) {
   std::array<char, 16384> bytes;
-  const ssize_t got = ::recv(to_server ? pair.client : pair.server, bytes.data(), bytes.size(), 0);
-  if (got <= 0) return false;
+  const ssize_t got = ::recv(from, bytes.data(), bytes.size(), 0);
+  if (got < 0) return would_wait();
+  if (got == 0) {
+    flow.ended = true;
+    return true;
+  }
   if (mode_ == (to_server ? Mode::drop_requests : Mode::drop_replies)) return true;
-  std::atomic<std::int64_t>& budget = to_server ? request_budget_ : reply_budget_;
-  const std::int64_t left = budget;
-  const bool ends = left != no_budget && got >= left;
-  const auto passed = ends ? static_cast<std::size_t>(left) : static_cast<std::size_t>(got);
-  for (std::size_t sent = 0; sent < passed;) {
-    const ssize_t count =
-        ::send(to_server ? pair.server : pair.client, bytes.data() + sent, passed - sent, MSG_NOSIGNAL);
-    if (count <= 0) return false;
-    sent += static_cast<std::size_t>(count);
+  bool ends = false;
+  std::int64_t passed = take(to_server ? request_budget_ : reply_budget_, got, ends);
+  if (flow.left != never) {
+    if (passed >= flow.left) {
+      passed = flow.left;
+      ends = true;
+    }
+    flow.left -= passed;
   }
-  if (ends) {
-    budget = no_budget;
-    ++cuts_;
-    return false;
-  }
-  if (left != no_budget) budget = left - got;
-  return true;
+  flow.pending.append(bytes.data(), static_cast<std::size_t>(passed));
+  (to_server ? request_bytes_ : reply_bytes_) += passed;
+  if (ends) ++cuts_;
+  return !ends;
+}
+
+void Proxy::serve(Pair& pair, bool client, bool server) {
+  bool lives = !client || receive(pair.request, pair.client.get(), true);
+  lives = (!server || receive(pair.reply, pair.server.get(), false)) && lives;
+  // What was let pass before a cut arrives.
+  lives = pair.request.flush(pair.server.get()) && lives;
+  lives = pair.reply.flush(pair.client.get()) && lives;
+  if (!lives || (pair.request.told && pair.reply.told)) pair.reset();
 }
 
 void Proxy::run() {
   std::vector<pollfd> waiting;
-  while (!stop_) {
-    if (cut_.exchange(false)) std::for_each(pairs_.begin(), pairs_.end(), reset);
-    std::erase_if(pairs_, [](const Pair& pair) { return pair.ended; });
-    waiting.assign({{listener_, POLLIN, 0}, {waker_, POLLIN, 0}});
-    for (const Pair& pair : pairs_) {
-      waiting.push_back({pair.client, POLLIN, 0});
-      waiting.push_back({pair.server, POLLIN, 0});
+  const auto wanted = [&](int descriptor, const Flow& from, const Flow& to) {
+    const bool reads = !from.ended && from.pending.size() < most_pending;
+    const auto events = static_cast<short>((reads ? POLLIN : 0) | (to.pending.empty() ? 0 : POLLOUT));
+    // Of one that is waited on for nothing, poll would still say again and again that it has ended.
+    waiting.push_back({events == 0 ? -1 : descriptor, events, 0});
+  };
+  for (obey(); !stop_; obey()) {
+    waiting.assign({{listener_.get(), POLLIN, 0}, {waker_.get(), POLLIN, 0}});
+    for (const auto& pair : pairs_) {
+      wanted(pair->client.get(), pair->request, pair->reply);
+      wanted(pair->server.get(), pair->reply, pair->request);
     }
     if (::poll(waiting.data(), waiting.size(), -1) <= 0) continue;
     if (waiting[1].revents != 0) {
       std::uint64_t count = 0;
-      (void)!::read(waker_, &count, sizeof count);
+      (void)!::read(waker_.get(), &count, sizeof count);
       continue;  // What is wanted is looked at first.
     }
-    for (std::size_t i = 2; i < waiting.size(); ++i) {
-      Pair& pair = pairs_[(i - 2) / 2];
-      if (waiting[i].revents != 0 && !pair.ended && !pump(pair, i % 2 == 0)) reset(pair);
+    for (std::size_t i = 2; i < waiting.size(); i += 2) {
+      const pollfd &client = waiting[i], &server = waiting[i + 1];
+      if (client.revents == 0 && server.revents == 0) continue;
+      serve(*pairs_[i / 2 - 1], (client.events & POLLIN) != 0 && client.revents != 0,
+            (server.events & POLLIN) != 0 && server.revents != 0);
     }
-    if (waiting[0].revents != 0) accept_one();
+    std::erase_if(pairs_, [](const auto& pair) { return pair->over; });
+    if (waiting[0].revents != 0) accept_all();
   }
+  pairs_.clear();
 }
 
 }  // namespace tidings::support

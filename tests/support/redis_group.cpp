@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 namespace tidings::support {
@@ -12,19 +14,26 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Servers tell nobody when they have agreed: they can only be asked again.
+constexpr const char* here = "127.0.0.1";
+
+// Servers that have to agree tell nobody when they have: they can only be asked again.
 void await(const std::string& what, const std::function<bool()>& holds) {
-  const auto end = Clock::now() + std::chrono::minutes(1);
+  const auto end = Clock::now() + std::chrono::milliseconds(patience);
   while (!holds()) {
     if (Clock::now() > end) throw std::runtime_error("a minute was not enough until " + what);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 
-bool says(RedisServer& server, const std::vector<std::string>& words, std::string_view expected) {
-  if (server.pid() < 0) return false;
-  const std::string said = words.size() == 1 ? server.cli(words[0]) : server.cli(words[0], words[1]);
-  return said.find(expected) != std::string::npos;
+bool says(const RedisServer& server, const std::string& words, std::string_view expected) {
+  return server.ask(words).find(expected) != std::string::npos;
+}
+
+/// Says something that must be answered with OK.
+void tell(const RedisServer& server, const std::string& words) {
+  if (const std::string reply = server.ask(words); !reply.starts_with("+OK")) {
+    throw std::runtime_error(words + " was answered with: " + reply);
+  }
 }
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -46,48 +55,125 @@ std::vector<std::string> words_of(const std::string& line) {
 
 std::string port_text(const RedisServer& server) { return std::to_string(server.port()); }
 
-}  // namespace
+std::string address_of(const RedisServer& server) { return here + (" " + port_text(server)); }
 
-RedisSentinels::RedisSentinels(Aof aof) {
-  // A replica's first copy is made at once, and not after the five seconds that gather several.
-  const std::vector<std::string> at_once{"--repl-diskless-sync-delay", "0"};
-  servers_.push_back(std::make_unique<RedisServer>(RedisOptions{.aof = aof, .arguments = at_once}));
-  for (int i = 0; i < 2; ++i) {
-    std::vector<std::string> arguments = at_once;
-    arguments.insert(arguments.end(), {"--replicaof", "127.0.0.1 " + port_text(*servers_[0])});
-    servers_.push_back(std::make_unique<RedisServer>(RedisOptions{.aof = aof, .arguments = arguments}));
+/// `SCHEME://127.0.0.1:PORT,…`
+std::string url_of(std::string url, const std::vector<std::unique_ptr<RedisServer>>& servers) {
+  std::string_view between = "://";
+  for (const auto& server : servers) {
+    url.append(between).append(here).append(":").append(port_text(*server));
+    between = ",";
   }
-  const std::string watched = "sentinel monitor tidings 127.0.0.1 " + port_text(*servers_[0]) +
-                              " 2\nsentinel down-after-milliseconds tidings 700\nsentinel failover-timeout tidings "
-                              "3000\nsentinel parallel-syncs tidings 2\n";
-  for (int i = 0; i < 3; ++i) sentinels_.push_back(std::make_unique<RedisServer>(RedisOptions{.sentinel = watched}));
-  for (const auto& sentinel : sentinels_) {
-    await("the sentinels know each other and the replicas", [&] {
-      const std::string info = sentinel->cli("INFO", "sentinel");
-      return info.find("slaves=2,sentinels=3") != std::string::npos;
-    });
-  }
-  revive();
+  return url;
 }
 
-std::string RedisSentinels::url() const {
-  std::string url;
-  for (const auto& sentinel : sentinels_)
-    url += (url.empty() ? "redis+sentinel://127.0.0.1:" : ",127.0.0.1:") + port_text(*sentinel);
-  return url + "/tidings";
+RedisOptions options_of(const GroupOptions& group, const std::vector<std::string>& more) {
+  RedisOptions options;
+  options.aof = group.aof;
+  options.password = group.password;
+  // A replica's first copy is made at once, and not after the five seconds that gather several.
+  options.arguments = {"--repl-diskless-sync-delay", "0"};
+  if (!group.password.empty()) options.arguments.insert(options.arguments.end(), {"--masterauth", group.password});
+  options.arguments.insert(options.arguments.end(), more.begin(), more.end());
+  return options;
+}
+
+std::size_t replicas_online(const RedisServer& server) {
+  const std::string info = server.ask("INFO replication");
+  std::size_t count = 0;
+  for (std::size_t at = info.find("state=online"); at != std::string::npos; at = info.find("state=online", at + 1))
+    ++count;
+  return count;
+}
+
+/// A line of CLUSTER NODES: `ID ADDRESS FLAGS MASTER ping pong epoch link SLOT …`.
+struct NodeLine {
+  std::string id{}, flags{}, master{};
+  std::uint16_t port = 0;
+  std::vector<std::pair<int, int>> slots{};
+};
+
+std::vector<NodeLine> nodes_seen_by(const RedisServer& node) {
+  std::vector<NodeLine> nodes;
+  for (const std::string& line : lines_of(node.ask("CLUSTER NODES"))) {
+    const std::vector<std::string> words = words_of(line);
+    const std::size_t colon = words.size() < 8 ? std::string::npos : words[1].find(':');
+    if (colon == std::string::npos) continue;
+    NodeLine& each = nodes.emplace_back();
+    each.id = words[0];
+    each.flags = words[2];
+    each.master = words[3];
+    each.port = static_cast<std::uint16_t>(std::stoi(words[1].substr(colon + 1)));
+    for (std::size_t i = 8; i < words.size(); ++i) {
+      if (words[i].front() == '[') continue;  // A slot that moves.
+      const std::size_t dash = words[i].find('-');
+      const int first = std::stoi(words[i]);
+      each.slots.emplace_back(first, dash == std::string::npos ? first : std::stoi(words[i].substr(dash + 1)));
+    }
+  }
+  return nodes;
+}
+
+NodeLine self(const RedisServer& node) {
+  for (NodeLine& each : nodes_seen_by(node)) {
+    if (each.flags.find("myself") != std::string::npos) return std::move(each);
+  }
+  throw std::runtime_error("a node of the cluster does not answer");
+}
+
+}  // namespace
+
+RedisSentinels::RedisSentinels(const GroupOptions& options) {
+  for (int i = 0; i < 3; ++i) {
+    RedisOptions each = options_of(options, {});
+    // What the sentinels make of a server outlives its restart.
+    each.remembers = true;
+    servers_.push_back(std::make_unique<RedisServer>(each));
+    if (i > 0) tell(*servers_[i], "REPLICAOF " + address_of(*servers_[0]));
+  }
+  std::string watched = "sentinel monitor tidings " + address_of(*servers_[0]) + " 2\n" +
+                        "sentinel down-after-milliseconds tidings " + std::to_string(options.down_after) + "\n" +
+                        "sentinel failover-timeout tidings 3000\nsentinel parallel-syncs tidings 2\n";
+  if (!options.password.empty()) watched += "sentinel auth-pass tidings " + options.password + "\n";
+  // The sentinels look for replicas once they start, and then every ten seconds.
+  await("both replicas follow the master", [&] { return replicas_online(*servers_[0]) == 2; });
+  for (int i = 0; i < 3; ++i) sentinels_.push_back(std::make_unique<RedisServer>(RedisOptions{.sentinel = watched}));
+  hurry();
+  for (const auto& sentinel : sentinels_) {
+    for (const char* found : {"+slave slave", "+sentinel sentinel"}) {
+      (void)sentinel->await_log(found, sentinel->await_log(found));
+    }
+    // One that does not know the others' state elects nobody.
+    await("the sentinels reach each other",
+          [&] { return says(*sentinel, "SENTINEL CKQUORUM tidings", "OK 3 usable Sentinels"); });
+  }
+}
+
+/// Lets the sentinels look and talk more often than Redis has them do, by settings that they forget when they end.
+void RedisSentinels::hurry() const {
+  for (const auto& sentinel : sentinels_) {
+    if (sentinel->answers()) tell(*sentinel, "SENTINEL DEBUG info-period 500 ask-period 300 publish-period 300");
+  }
+}
+
+std::string RedisSentinels::url() const { return url_of("redis+sentinel", sentinels_) + "/tidings"; }
+
+/// The port of what a sentinel holds for the master; 0 when it does not say.
+std::uint16_t RedisSentinels::named_by(const RedisServer& sentinel) const {
+  // An array of two: `*2`, `$9`, the host, `$5`, the port.
+  const std::vector<std::string> lines = lines_of(sentinel.ask("SENTINEL GET-MASTER-ADDR-BY-NAME tidings"));
+  return lines.size() < 5 ? std::uint16_t{0} : static_cast<std::uint16_t>(std::stoi(lines[4]));
 }
 
 RedisServer& RedisSentinels::master() {
   RedisServer* found = nullptr;
   await("there is a master", [&] {
-    const std::vector<std::string> one = lines_of(sentinels_[0]->cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "tidings"));
-    const std::vector<std::string> other =
-        lines_of(sentinels_[1]->cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "tidings"));
-    if (one.size() != 2 || one != other) return false;
     for (const auto& server : servers_) {
-      if (port_text(*server) == one[1] && server->pid() > 0) found = server.get();
+      const auto named = std::count_if(sentinels_.begin(), sentinels_.end(),
+                                       [&](const auto& each) { return named_by(*each) == server->port(); });
+      if (named >= 2 && says(*server, "ROLE", "master")) found = server.get();
     }
-    return found != nullptr && says(*found, {"ROLE"}, "master");
+    return found != nullptr;
   });
   return *found;
 }
@@ -95,111 +181,156 @@ RedisServer& RedisSentinels::master() {
 void RedisSentinels::fail_over() {
   RedisServer& old = master();
   old.kill();
-  await_other_than(old);
+  await_new_master(old.port());
 }
 
-void RedisSentinels::await_other_than(const RedisServer& old) {
+void RedisSentinels::fail_over_by_command() {
+  const std::uint16_t old = master().port();
+  // Refused while no replica is known to be good, or an earlier failover is not over.
+  await("a sentinel begins a failover", [&] { return says(*sentinels_[0], "SENTINEL FAILOVER tidings", "+OK"); });
+  await_new_master(old);
+}
+
+// Asked rather than read from the logs, since a test that let the master hang comes when it may have happened already.
+void RedisSentinels::await_new_master(std::uint16_t old) {
   await("another one is the master", [&] {
-    for (const auto& sentinel : sentinels_) {
-      const auto address = lines_of(sentinel->cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "tidings"));
-      if (address.size() != 2 || address[1] == port_text(old)) return false;
-    }
-    return true;
+    return std::all_of(sentinels_.begin(), sentinels_.end(), [&](const auto& sentinel) {
+      const std::uint16_t named = sentinel->answers() ? named_by(*sentinel) : 1;
+      return named != 0 && named != old;
+    });
   });
   (void)master();
 }
 
 void RedisSentinels::revive() {
-  for (const auto& server : servers_) {
-    if (server->pid() < 0) server->restart();
+  for (const auto* group : {&servers_, &sentinels_}) {
+    for (const auto& server : *group) {
+      if (server->pid() < 0) server->restart();
+    }
   }
-  await("both replicas follow the master", [&] {
-    const std::string info = master().cli("INFO", "replication");
-    const std::size_t first = info.find("state=online");
-    return first != std::string::npos && info.find("state=online", first + 1) != std::string::npos;
-  });
+  hurry();
+  await("both replicas follow the master", [&] { return replicas_online(master()) == 2; });
 }
 
-RedisCluster::RedisCluster(Aof aof) {
-  std::vector<std::string> create{"redis-cli", "--cluster", "create"};
-  for (int i = 0; i < 6; ++i) {
-    nodes_.push_back(std::make_unique<RedisServer>(
-        RedisOptions{.aof = aof,
-                     .arguments = {"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port",
-                                   std::to_string(free_port()), "--repl-diskless-sync-delay", "0",
-                                   // A replica whose link was down for a while may take over all the same.
-                                   "--cluster-replica-validity-factor", "0"}}));
-    create.push_back("127.0.0.1:" + port_text(*nodes_.back()));
-  }
-  create.insert(create.end(), {"--cluster-replicas", "1", "--cluster-yes"});
-  run_program(create);
+RedisCluster::RedisCluster(const GroupOptions& options) : password_(options.password) {
+  RedisOptions each = options_of(options, {"--cluster-node-timeout", std::to_string(options.down_after),
+                                           // A replica whose link was down for a while may take over all the same.
+                                           "--cluster-replica-validity-factor", "0"});
+  each.cluster = true;
+  for (int i = 0; i < 6; ++i) nodes_.push_back(std::make_unique<RedisServer>(each));
+  introduce();
   revive();
 }
 
-std::string RedisCluster::url() const {
-  std::string url;
-  for (const auto& node : nodes_)
-    url += (url.empty() ? "redis+cluster://127.0.0.1:" : ",127.0.0.1:") + port_text(*node);
-  return url;
+// `redis-cli --cluster create` does the same, and sleeps a second between its looks.
+void RedisCluster::introduce() {
+  const std::vector<std::string> ranges{"0 5460", "5461 10922", "10923 16383"};
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    tell(*nodes_[i], "CLUSTER SET-CONFIG-EPOCH " + std::to_string(i + 1));
+    if (i < ranges.size()) tell(*nodes_[i], "CLUSTER ADDSLOTSRANGE " + ranges[i]);
+  }
+  for (const auto& other : nodes_) {
+    if (other == nodes_[0]) continue;
+    tell(*nodes_[0], "CLUSTER MEET " + address_of(*other) + " " + std::to_string(other->bus_port()));
+  }
+  await("all nodes know each other", [&] {
+    return std::all_of(nodes_.begin(), nodes_.end(), [&](const auto& node) {
+      const std::vector<NodeLine> known = nodes_seen_by(*node);
+      return known.size() == nodes_.size() && std::all_of(known.begin(), known.end(), [](const NodeLine& each) {
+               return each.flags.find("handshake") == std::string::npos;
+             });
+    });
+  });
+  for (std::size_t i = 0; i < 3; ++i) tell(*nodes_[i + 3], "CLUSTER REPLICATE " + self(*nodes_[i]).id);
 }
 
-RedisServer& RedisCluster::any() {
+std::string RedisCluster::url() const { return url_of("redis+cluster", nodes_); }
+
+int RedisCluster::slot_of(const std::string& key) {
   for (const auto& node : nodes_) {
-    if (node->pid() > 0) return *node;
+    if (node->answers()) return std::stoi(node->cli("CLUSTER", "KEYSLOT", key));
   }
-  throw std::runtime_error("no node of the cluster runs");
+  throw std::runtime_error("no node of the cluster answers");
+}
+
+RedisServer* RedisCluster::owner_told_by(const RedisServer& node, int slot) const {
+  for (const NodeLine& each : nodes_seen_by(node)) {
+    const bool owns = std::any_of(each.slots.begin(), each.slots.end(),
+                                  [&](const auto& range) { return range.first <= slot && slot <= range.second; });
+    if (!owns) continue;
+    for (const auto& known : nodes_) {
+      if (known->port() == each.port) return known.get();
+    }
+  }
+  return nullptr;
+}
+
+/// What all nodes that answer hold for the slot's owner, when that holds itself for a master.
+RedisServer* RedisCluster::agreed_owner(int slot) const {
+  std::optional<RedisServer*> owner;
+  for (const auto& node : nodes_) {
+    if (!node->answers()) continue;
+    RedisServer* told = owner_told_by(*node, slot);
+    if (owner.value_or(told) != told) return nullptr;
+    owner = told;
+  }
+  RedisServer* found = owner.value_or(nullptr);
+  return found != nullptr && says(*found, "ROLE", "master") ? found : nullptr;
 }
 
 RedisServer& RedisCluster::owner_of(const std::string& key) {
-  const int slot = std::stoi(any().cli("CLUSTER", "KEYSLOT", key));
+  const int slot = slot_of(key);
   RedisServer* found = nullptr;
-  await("somebody owns the slot", [&] {
-    for (const std::string& line : lines_of(any().cli("CLUSTER", "NODES"))) {
-      const std::vector<std::string> words = words_of(line);
-      if (words.size() < 9 || words[2].find("master") == std::string::npos ||
-          words[2].find("fail") != std::string::npos)
-        continue;
-      for (std::size_t i = 8; i < words.size(); ++i) {
-        if (words[i].front() == '[') continue;
-        const std::size_t dash = words[i].find('-');
-        const int first = std::stoi(words[i]),
-                  last = dash == std::string::npos ? first : std::stoi(words[i].substr(dash + 1));
-        if (slot < first || slot > last) continue;
-        for (const auto& node : nodes_) {
-          if (words[1].starts_with("127.0.0.1:" + port_text(*node) + "@")) found = node.get();
-        }
-      }
-    }
-    return found != nullptr;
-  });
+  await("all agree on a slot's owner", [&] { return (found = agreed_owner(slot)) != nullptr; });
   return *found;
 }
 
-std::vector<RedisServer*> RedisCluster::masters() {
+RedisServer& RedisCluster::replica_of(const RedisServer& master) const {
+  const std::string id = self(master).id;
+  for (const auto& node : nodes_) {
+    if (node->answers() && self(*node).master == id) return *node;
+  }
+  throw std::runtime_error("the master has no replica that answers");
+}
+
+std::vector<RedisServer*> RedisCluster::masters() const {
   std::vector<RedisServer*> all;
   for (const auto& node : nodes_) {
-    if (says(*node, {"ROLE"}, "master")) all.push_back(node.get());
+    if (says(*node, "ROLE", "master")) all.push_back(node.get());
   }
   return all;
 }
 
+bool RedisCluster::well() const {
+  return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
+    return !node->answers() || says(*node, "CLUSTER INFO", "cluster_state:ok");
+  });
+}
+
 void RedisCluster::on_masters(const std::vector<std::string>& words) {
-  for (RedisServer* node : masters()) {
-    words.size() == 1   ? node->cli(words[0])
-    : words.size() == 2 ? node->cli(words[0], words[1])
-                        : node->cli(words[0], words[1], words[2]);
-  }
+  for (RedisServer* node : masters()) node->run_cli(words);
 }
 
 void RedisCluster::fail_over(const std::string& key) {
   RedisServer& old = owner_of(key);
+  RedisServer& heir = replica_of(old);
+  const std::size_t logged = heir.log().size();
   old.kill();
-  await("a replica has taken over", [&] {
-    RedisServer& now = owner_of(key);
-    return &now != &old && says(now, {"ROLE"}, "master") &&
-           std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
-             return node->pid() < 0 || says(*node, {"CLUSTER", "INFO"}, "cluster_state:ok");
-           });
+  (void)heir.await_log("Failover election won", logged);
+  await_other_than(old, key);
+}
+
+void RedisCluster::fail_over_by_command(const std::string& key) {
+  RedisServer& old = owner_of(key);
+  tell(replica_of(old), "CLUSTER FAILOVER");
+  await_other_than(old, key);
+}
+
+void RedisCluster::await_other_than(const RedisServer& old, const std::string& key) {
+  const int slot = slot_of(key);
+  await("another one owns the slot", [&] {
+    const RedisServer* owner = agreed_owner(slot);
+    return owner != nullptr && owner != &old && well();
   });
 }
 
@@ -208,33 +339,52 @@ void RedisCluster::revive() {
     if (node->pid() < 0) node->restart();
   }
   await("every master has a replica and the cluster is well", [&] {
-    std::size_t followed = 0;
-    for (const auto& node : nodes_) {
-      if (!says(*node, {"CLUSTER", "INFO"}, "cluster_state:ok")) return false;
-      if (says(*node, {"INFO", "replication"}, "state=online")) ++followed;
-    }
-    return followed == 3 && masters().size() == 3;
+    const std::vector<RedisServer*> leading = masters();
+    return leading.size() == 3 && well() &&
+           std::all_of(leading.begin(), leading.end(), [](RedisServer* each) { return replicas_online(*each) > 0; }) &&
+           // A node that one of them holds for dead takes no part in the next election.
+           std::none_of(nodes_.begin(), nodes_.end(),
+                        [](const auto& node) { return says(*node, "CLUSTER NODES", "fail"); });
   });
 }
 
-void RedisCluster::begin_move(const std::string& key) {
+void RedisCluster::move_slot(const std::string& key) {
+  begin_move(key);
+  end_move();
+}
+
+RedisServer& RedisCluster::begin_move(const std::string& key) {
   source_ = &owner_of(key);
   for (RedisServer* each : masters()) {
     if (each != source_) target_ = each;
   }
-  slot_ = any().cli("CLUSTER", "KEYSLOT", key);
-  const std::string from = source_->cli("CLUSTER", "MYID"), to = target_->cli("CLUSTER", "MYID");
-  target_->cli("CLUSTER", "SETSLOT", slot_, "IMPORTING", from);
-  source_->cli("CLUSTER", "SETSLOT", slot_, "MIGRATING", to);
+  slot_ = slot_of(key);
+  const std::string slot = "CLUSTER SETSLOT " + std::to_string(slot_);
+  // In this order: a key that is not there must not be asked for where nobody expects it.
+  tell(*target_, slot + " IMPORTING " + self(*source_).id);
+  tell(*source_, slot + " MIGRATING " + self(*target_).id);
+  return *target_;
 }
 
 void RedisCluster::end_move() {
-  for (const std::string& key : lines_of(source_->cli("CLUSTER", "GETKEYSINSLOT", slot_, "1000"))) {
-    if (!key.empty()) source_->cli("MIGRATE", "127.0.0.1", target_->port(), key, "0", "5000");
+  std::vector<std::string> migrate{"MIGRATE", here, port_text(*target_), "", "0", "5000"};
+  if (!password_.empty()) migrate.insert(migrate.end(), {"AUTH", password_});
+  migrate.emplace_back("KEYS");
+  for (;;) {
+    std::vector<std::string> words = migrate;
+    // No new ones come meanwhile: what is not there is made at the target.
+    for (const std::string& key : lines_of(source_->cli("CLUSTER", "GETKEYSINSLOT", slot_, 100))) {
+      if (!key.empty()) words.push_back(key);
+    }
+    if (words.size() == migrate.size()) break;
+    const std::string said = source_->run_cli(words);
+    if (said != "OK" && said != "NOKEY") throw std::runtime_error("keys cannot be moved: " + said);
   }
-  const std::string to = target_->cli("CLUSTER", "MYID");
-  target_->cli("CLUSTER", "SETSLOT", slot_, "NODE", to);
-  for (RedisServer* each : masters()) each->cli("CLUSTER", "SETSLOT", slot_, "NODE", to);
+  const std::string moved = "CLUSTER SETSLOT " + std::to_string(slot_) + " NODE " + self(*target_).id;
+  // The target first: between the two, clients are sent on by ASK, and never back and forth.
+  tell(*target_, moved);
+  for (RedisServer* each : masters()) tell(*each, moved);
+  await("all know the slot's new owner", [&] { return agreed_owner(slot_) == target_; });
 }
 
 }  // namespace tidings::support

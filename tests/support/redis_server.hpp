@@ -10,8 +10,11 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
+
+#include "child.hpp"
 
 namespace tidings::support {
 
@@ -37,6 +40,10 @@ struct RedisOptions {
   std::string cli_certificate{}, cli_key{};
   /// What a sentinel watches, as lines of its configuration; with any of them it is a sentinel.
   std::string sentinel{};
+  /// Is a node of a cluster, which is to be told of the others.
+  bool cluster = false;
+  /// Has a file of its configuration, where what CONFIG REWRITE stores, as sentinels let it, outlives a restart.
+  bool remembers = false;
 };
 
 /// A server, ready when its constructor or restart() returns. What goes wrong is a std::runtime_error with the server's
@@ -55,11 +62,20 @@ class RedisServer {
     const bool tls = !options_.tls.certificate.empty();
     return (tls ? "rediss" : "redis") + ("://127.0.0.1:" + std::to_string(port_));
   }
+  /// url(), and whose certificates are to be believed: `rediss://127.0.0.1:PORT?ca=PATH`. The same without TLS.
+  [[nodiscard]] std::string trusted_url() const {
+    return options_.tls.certificate.empty() ? url() : url() + "?ca=" + options_.tls.ca;
+  }
   /// The path of the UNIX socket; empty without one.
   [[nodiscard]] const std::string& socket_path() const noexcept { return socket_; }
-  [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+  /// Where the nodes of a cluster talk to this one; 0 without one.
+  [[nodiscard]] std::uint16_t bus_port() const noexcept { return bus_port_; }
+  [[nodiscard]] const std::string& directory() const noexcept { return folder_.path(); }
   /// -1 while it does not run.
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+  /// Whether it runs and does not hang.
+  [[nodiscard]] bool answers() const noexcept { return pid_ > 0 && !suspended_; }
 
   /// Ends it at once (SIGKILL), as a crash does.
   void kill();
@@ -79,9 +95,15 @@ class RedisServer {
   std::string cli(const Words&... words) {
     return run_cli({text_of(words)...});
   }
+  std::string run_cli(const std::vector<std::string>& words);
+  /// Sends words without quotes over a connection of their own, and returns the reply as it stands on the wire; empty
+  /// when nobody answers. For looking often, which a program each time is too slow for; not over TLS.
+  [[nodiscard]] std::string ask(const std::string& words) const;
 
   /// What it has logged since its last start.
   [[nodiscard]] const std::string& log();
+  /// Waits until it has logged `text` behind the first `from` bytes, and returns where that ends.
+  std::size_t await_log(std::string_view text, std::size_t from = 0);
 
  private:
   template <class Word>
@@ -95,22 +117,15 @@ class RedisServer {
   [[nodiscard]] std::vector<std::string> command() const;
   [[nodiscard]] bool start();
   bool read_log(int milliseconds);
-  void greet();
   void await_end();
-  void close_log() noexcept;
-  std::string run_cli(const std::vector<std::string>& words);
 
   RedisOptions options_;
-  std::string directory_{}, socket_{}, log_{};
-  std::uint16_t port_ = 0;
+  Folder folder_{"redis"};
+  std::string socket_{}, log_{};
+  std::uint16_t port_ = 0, bus_port_ = 0;
+  bool started_ = false, suspended_ = false;
   pid_t pid_ = -1;
-  int out_ = -1;
+  Descriptor out_{};
 };
-
-/// A port of the loopback where nobody listens now, and that the kernel gives to no outgoing connection.
-[[nodiscard]] std::uint16_t free_port();
-
-/// Runs a program to its end and returns what it said; a failure of it is a std::runtime_error with that.
-std::string run_program(std::vector<std::string> words);
 
 }  // namespace tidings::support
