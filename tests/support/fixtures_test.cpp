@@ -365,6 +365,19 @@ TEST_F(Cluster, FailsOver) {
   servers().revive();
 }
 
+// Without pauses of the test's own between them; the third one's heir has won the first and was not started since.
+TEST_F(Cluster, FailoversInQuickSuccession) {
+  servers().fail_over_by_command("key");
+  servers().revive();
+  servers().fail_over_by_command("key");
+  servers().revive();
+  RedisServer& old = servers().owner_of("key");
+  servers().fail_over("key");
+  EXPECT_EQ(old.pid(), -1);
+  EXPECT_NE(&servers().owner_of("key"), &old);
+  servers().revive();
+}
+
 TEST_F(Cluster, ASlotMoves) {
   RedisServer& source = servers().owner_of("moved");
   ASSERT_EQ(source.cli("SET", "moved", "value"), "OK");

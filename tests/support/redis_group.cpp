@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -15,12 +16,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* here = "127.0.0.1";
+constexpr const char* victory = "Failover election won";
 
 // Servers that have to agree tell nobody when they have: they can only be asked again.
-void await(const std::string& what, const std::function<bool()>& holds) {
+void await_or_tell(const std::string& what, const std::function<bool()>& holds,
+                   const std::function<std::string()>& state) {
   const auto end = Clock::now() + std::chrono::milliseconds(patience);
   while (!holds()) {
-    if (Clock::now() > end) throw std::runtime_error("a minute was not enough until " + what);
+    if (Clock::now() > end) throw std::runtime_error("a minute was not enough until " + what + state());
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
@@ -76,6 +79,18 @@ RedisOptions options_of(const GroupOptions& group, const std::vector<std::string
   if (!group.password.empty()) options.arguments.insert(options.arguments.end(), {"--masterauth", group.password});
   options.arguments.insert(options.arguments.end(), more.begin(), more.end());
   return options;
+}
+
+/// What several servers say to some words, and the ends of their logs.
+std::string state_of(const std::vector<std::unique_ptr<RedisServer>>& servers, const std::string& words) {
+  constexpr std::size_t most = 2'000;
+  std::string text;
+  for (const auto& server : servers) {
+    const std::string& log = server->log();
+    text +=
+        "\n" + address_of(*server) + ": " + server->ask(words) + log.substr(log.size() - std::min(log.size(), most));
+  }
+  return text;
 }
 
 std::size_t replicas_online(const RedisServer& server) {
@@ -149,6 +164,12 @@ RedisSentinels::RedisSentinels(const GroupOptions& options) {
   }
 }
 
+void RedisSentinels::await(const std::string& what, const std::function<bool()>& holds) const {
+  await_or_tell(what, holds, [this] {
+    return state_of(servers_, "ROLE") + state_of(sentinels_, "SENTINEL GET-MASTER-ADDR-BY-NAME tidings");
+  });
+}
+
 /// Lets the sentinels look and talk more often than Redis has them do, by settings that they forget when they end.
 void RedisSentinels::hurry() const {
   for (const auto& sentinel : sentinels_) {
@@ -212,7 +233,8 @@ void RedisSentinels::revive() {
   await("both replicas follow the master", [&] { return replicas_online(master()) == 2; });
 }
 
-RedisCluster::RedisCluster(const GroupOptions& options) : password_(options.password) {
+RedisCluster::RedisCluster(const GroupOptions& options)
+    : password_(options.password), votes_last_(2 * std::max(2 * options.down_after, 2'000)) {
   RedisOptions each = options_of(options, {"--cluster-node-timeout", std::to_string(options.down_after),
                                            // A replica whose link was down for a while may take over all the same.
                                            "--cluster-replica-validity-factor", "0"});
@@ -220,6 +242,10 @@ RedisCluster::RedisCluster(const GroupOptions& options) : password_(options.pass
   for (int i = 0; i < 6; ++i) nodes_.push_back(std::make_unique<RedisServer>(each));
   introduce();
   revive();
+}
+
+void RedisCluster::await(const std::string& what, const std::function<bool()>& holds) const {
+  await_or_tell(what, holds, [this] { return state_of(nodes_, "CLUSTER NODES"); });
 }
 
 // `redis-cli --cluster create` does the same, and sleeps a second between its looks.
@@ -307,20 +333,66 @@ bool RedisCluster::well() const {
   });
 }
 
+/// Whether all nodes that answer see the same roles, and none that is down. A master that has not heard that a node is
+/// its replica now lets it take over neither by an election nor by a command.
+bool RedisCluster::agree() const {
+  std::optional<std::string> seen;
+  for (const auto& node : nodes_) {
+    if (!node->answers()) continue;
+    std::vector<std::string> roles;
+    for (const NodeLine& each : nodes_seen_by(*node)) {
+      if (each.flags.find("fail") != std::string::npos) return false;
+      roles.push_back(each.id + " " + each.master + ";");
+    }
+    std::sort(roles.begin(), roles.end());
+    const std::string all = std::accumulate(roles.begin(), roles.end(), std::string());
+    if (seen.value_or(all) != all) return false;
+    seen = all;
+  }
+  return true;
+}
+
 void RedisCluster::on_masters(const std::vector<std::string>& words) {
   for (RedisServer* node : masters()) node->run_cli(words);
 }
 
+/// Notes who has won an election since it was last looked at.
+void RedisCluster::note_elections() {
+  elections_.resize(nodes_.size());
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const std::string& log = nodes_[i]->log();
+    std::size_t won = 0;
+    for (std::size_t at = log.find(victory); at != std::string::npos; at = log.find(victory, at + 1)) ++won;
+    if (won != elections_[i].won) elections_[i] = {won, Clock::now()};
+  }
+}
+
+// Redis 7.0 keeps the votes of an election for a while, also when their winner is a replica again. Had it to take over
+// within that time, it would do so at once, with the old epoch, and be believed by nobody, for ever. Only a restart
+// makes it forget sooner; nothing tells when it has.
+void RedisCluster::await_forgotten_votes() {
+  await("the votes of the last election are forgotten", [this] {
+    note_elections();
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      if (elections_[i].won > 0 && Clock::now() < elections_[i].at + votes_last_ && says(*nodes_[i], "ROLE", "slave"))
+        return false;
+    }
+    return true;
+  });
+}
+
 void RedisCluster::fail_over(const std::string& key) {
+  await_forgotten_votes();
   RedisServer& old = owner_of(key);
   RedisServer& heir = replica_of(old);
   const std::size_t logged = heir.log().size();
   old.kill();
-  (void)heir.await_log("Failover election won", logged);
+  (void)heir.await_log(victory, logged);
   await_other_than(old, key);
 }
 
 void RedisCluster::fail_over_by_command(const std::string& key) {
+  await_forgotten_votes();
   RedisServer& old = owner_of(key);
   tell(replica_of(old), "CLUSTER FAILOVER");
   await_other_than(old, key);
@@ -332,6 +404,7 @@ void RedisCluster::await_other_than(const RedisServer& old, const std::string& k
     const RedisServer* owner = agreed_owner(slot);
     return owner != nullptr && owner != &old && well();
   });
+  note_elections();
 }
 
 void RedisCluster::revive() {
@@ -340,12 +413,10 @@ void RedisCluster::revive() {
   }
   await("every master has a replica and the cluster is well", [&] {
     const std::vector<RedisServer*> leading = masters();
-    return leading.size() == 3 && well() &&
-           std::all_of(leading.begin(), leading.end(), [](RedisServer* each) { return replicas_online(*each) > 0; }) &&
-           // A node that one of them holds for dead takes no part in the next election.
-           std::none_of(nodes_.begin(), nodes_.end(),
-                        [](const auto& node) { return says(*node, "CLUSTER NODES", "fail"); });
+    return leading.size() == 3 && well() && agree() &&
+           std::all_of(leading.begin(), leading.end(), [](RedisServer* each) { return replicas_online(*each) > 0; });
   });
+  await_forgotten_votes();
 }
 
 void RedisCluster::move_slot(const std::string& key) {

@@ -6,7 +6,9 @@
 //   servers.revive();
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +53,7 @@ class RedisSentinels {
  private:
   [[nodiscard]] std::uint16_t named_by(const RedisServer& sentinel) const;
   void hurry() const;
+  void await(const std::string& what, const std::function<bool()>& holds) const;
 
   std::vector<std::unique_ptr<RedisServer>> servers_{}, sentinels_{};
 };
@@ -75,7 +78,8 @@ class RedisCluster {
   void fail_over_by_command(const std::string& key);
   /// Waits until another one than `old` owns the slot of `key` and the cluster is well.
   void await_other_than(const RedisServer& old, const std::string& key);
-  /// Starts what does not run, and returns once every master has a replica that follows it.
+  /// Starts what does not run, and returns once every master has a replica that follows it and can take over. That
+  /// takes seconds after a failover that left the old master alive.
   void revive();
   /// Moves the slot of `key` and its keys to another master, and returns once all nodes know.
   void move_slot(const std::string& key);
@@ -91,10 +95,20 @@ class RedisCluster {
   [[nodiscard]] RedisServer& replica_of(const RedisServer& master) const;
   [[nodiscard]] std::vector<RedisServer*> masters() const;
   [[nodiscard]] bool well() const;
+  [[nodiscard]] bool agree() const;
   void introduce();
+  void note_elections();
+  void await_forgotten_votes();
+  void await(const std::string& what, const std::function<bool()>& holds) const;
 
   std::string password_{};
   std::vector<std::unique_ptr<RedisServer>> nodes_{};
+  std::chrono::milliseconds votes_last_;
+  struct Election {
+    std::size_t won = 0;  // How many since the node's start.
+    std::chrono::steady_clock::time_point at{};
+  };
+  std::vector<Election> elections_{};                  // Of each node.
   RedisServer *source_ = nullptr, *target_ = nullptr;  // Of the move that was begun.
   int slot_ = 0;
 };
