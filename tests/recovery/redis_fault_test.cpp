@@ -62,8 +62,9 @@ class Traffic {
   /// Waits until so many more were acknowledged.
   void await_acknowledged(std::size_t more) {
     std::unique_lock lock(mutex_);
-    const std::size_t wanted = acknowledged_.size() + more;
-    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return acknowledged_.size() >= wanted; }))
+    wanted_ = acknowledged_.size() + more;
+    changed_.notify_all();
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return acknowledged_.size() >= wanted_; }))
         << "publishing did not go on";
   }
 
@@ -95,10 +96,11 @@ class Traffic {
   void publish(const std::stop_token& stop) {
     for (std::int64_t n = 0; !stop.stop_requested();) {
       {
-        // No faster than the handlers, so that the account needs no minutes at the end.
+        // No faster than the handlers, so that the account needs no minutes at the end; but whoever waits for more gets
+        // it also while the handlers stand still, as those of a slot that moves do.
         std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, Millis(100), [&] { return acknowledged_.size() < copied_.size() + 1'000; });
-        if (acknowledged_.size() >= copied_.size() + 1'000) continue;
+        const auto may = [&] { return acknowledged_.size() < std::max(copied_.size() + 1'000, wanted_); };
+        if (!changed_.wait_for(lock, Millis(100), may)) continue;
       }
       std::vector<Counted> batch;
       for (int i = 0; i < 20; ++i) batch.push_back({n++});
@@ -127,7 +129,7 @@ class Traffic {
   std::condition_variable changed_{};
   std::set<std::int64_t> acknowledged_{};
   std::map<std::int64_t, int> handled_{}, copied_{};
-  std::size_t ambiguous_ = 0, refused_ = 0;
+  std::size_t ambiguous_ = 0, refused_ = 0, wanted_ = 0;
   std::jthread consumer_{}, copier_{}, publisher_{};
 };
 

@@ -4,6 +4,11 @@
 #include <utility>
 
 namespace tidings::transport::redis {
+namespace {
+
+constexpr std::chrono::milliseconds least_patience{100};
+
+}  // namespace
 
 WaitClock::time_point deadline_in(std::chrono::milliseconds wait) noexcept {
   constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 365);
@@ -70,6 +75,8 @@ void Client::send(Connection& connection, const std::vector<Request*>& requests,
 void Client::exchange(std::vector<Request*> requests, bool anew) {
   WaitClock::time_point deadline{};
   for (const Request* request : requests) deadline = std::max(deadline, request->deadline);
+  // One that has no time left costs those who come after it the connection, unless its answer is waited for.
+  deadline = std::max(deadline, WaitClock::now() + least_patience);
   std::optional<Error> failure;
   try {
     // Nothing is expected now: what can be read is the end that the server made meanwhile. Sent over such a connection,

@@ -29,7 +29,7 @@ Error error_of(std::string_view text) {
 }
 
 Connection::Connection(const Address& address, const Endpoint& endpoint, WaitClock::time_point deadline)
-    : address_(address), socket_(address, endpoint.tls.get(), deadline) {
+    : address_(address), socket_(address, endpoint.tls.get(), std::min(deadline, WaitClock::now() + longest_silence)) {
   Commands commands;
   const Login& login = endpoint.login;
   // A user without a password may be one of `nopass`; he is never somebody else.
@@ -106,11 +106,9 @@ Received Connection::receive(WaitClock::time_point deadline, std::size_t replies
 }
 
 Commands Connection::end_command() const {
-  const std::string id = std::to_string(id_), local = socket_.local();
-  Commands commands;
-  local.empty() ? commands.add({"CLIENT", "KILL", "ID", id})
-                : commands.add({"CLIENT", "KILL", "ID", id, "ADDR", local});
-  return commands;
+  const std::string local = socket_.local();
+  if (local.empty()) return {};
+  return Commands().add({"CLIENT", "KILL", "ID", std::to_string(id_), "ADDR", local});
 }
 
 Received Connection::call(const Commands& command, WaitClock::time_point deadline) {

@@ -10,6 +10,7 @@ namespace tidings::transport::redis {
 namespace {
 
 constexpr std::uint16_t server_port = 6379, sentinel_port = 26379;
+constexpr std::int64_t most_replicas = 1'000;
 
 std::int64_t number_of(std::string_view text, const char* what) {
   std::int64_t number = 0;
@@ -73,7 +74,9 @@ Endpoint endpoint_of(const Url& url) {
   endpoint.login = {url.user, password_of(url, "password_file", url.password)};
   if (endpoint.login.password.empty() && secret != nullptr) endpoint.login.password = secret;
   endpoint.tls = tls_of(url);
-  endpoint.replicas = static_cast<std::uint32_t>(number_of(url.option("replicas").value_or("1"), "replicas="));
+  const std::int64_t replicas = number_of(url.option("replicas").value_or("1"), "replicas=");
+  if (replicas > most_replicas) throw Error(ErrorCode::invalid, "redis: replicas= is at most 1000; correct the URL");
+  endpoint.replicas = static_cast<std::uint32_t>(replicas);
   if (endpoint.replicas == 0) {
     throw Error(ErrorCode::invalid,
                 "redis: replicas= is how many must confirm, at least 1; without any use durability=disk");

@@ -91,7 +91,8 @@ std::unique_ptr<Connection> Nodes::open_master(bool scripts, WaitClock::time_poi
     }
     const Address master{
         std::string(answer.reply()[0].text()), static_cast<std::uint16_t>(answer.reply()[1].integer()), {}};
-    auto connection = open(master, scripts, deadline);
+    // One that has just been replaced may be silent; whoever took its place is asked for soon.
+    auto connection = open(master, scripts, sooner(deadline, 2 * patience_with_one));
     Commands role;
     role.add({"ROLE"});
     const Received said = connection->call(role, deadline);

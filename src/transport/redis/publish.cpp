@@ -72,7 +72,8 @@ std::string await_confirmation(Store& store, const Part& part, const Replies& se
                                WaitClock::time_point deadline) {
   if (sent.lost(part.sent.size())) return "redis: no confirmation came";
   std::string why = shortfall(sent.reply(part.sent.size()), store, level);
-  while (!why.empty() && !sent.redirected()) {
+  bool refused = sent.reply(part.sent.size()).error();  // Nothing that asking again would change.
+  while (!why.empty() && !refused && !sent.redirected()) {
     const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
     if (left <= Millis(20)) return why;
     Commands again;
@@ -82,6 +83,7 @@ std::string await_confirmation(Store& store, const Part& part, const Replies& se
         store.nodes().run(part.stream, again, deadline, failure, Nodes::Lane::waiting, sent.connection());
     if (failure) return why;
     why = shortfall(answer.reply(), store, level);
+    refused = answer.reply().error();
   }
   return why;
 }

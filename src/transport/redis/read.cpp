@@ -10,15 +10,26 @@
 
 namespace tidings::transport::redis {
 
-// Ends the connections whose reads the server may not have seen yet.
-void RedisSubscription::end_dropped(WaitClock::time_point deadline) {
-  for (const auto& [stream, command] : dropped_) (void)store_.nodes().run(stream, command, deadline);
-  dropped_.clear();
+// Ends the connections whose reads the server may not have seen yet; false where it is not known that they ended: the
+// server knows the connection under another address (a proxy stands between), it may not be asked, or there is none.
+bool RedisSubscription::end_dropped(WaitClock::time_point deadline) {
+  bool ended = true;
+  for (; !dropped_.empty(); dropped_.pop_back()) {
+    const auto& [stream, command] = dropped_.back();
+    if (command.count() == 0) {
+      ended = false;
+      continue;
+    }
+    ended = store_.nodes().run(stream, command, deadline).reply().integer() == 1 && ended;
+  }
+  return ended;
 }
 
-// What the server counts as ours and never came goes back, uncounted.
+// What the server counts as ours and never came goes back, uncounted. It is looked for again later, and soon where a
+// read may still be on its way to the server.
 void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
-  end_dropped(deadline);
+  review_pause_ = end_dropped(deadline) ? std::min(2 * review_pause_, longest_review_pause) : Millis(500);
+  review_ = deadline_in(review_pause_);
   std::set<std::tuple<std::uint32_t, char, EntryId>> known;
   {
     const std::lock_guard lock(ledger_mutex_);
@@ -104,7 +115,7 @@ void RedisSubscription::send_ahead() {
   // What is under way counts as held, so that nothing is taken from others beyond the bounds.
   std::size_t bytes = 0, events = room(bytes);
   events = std::min({events, fitting(bytes), share()});
-  if (events < least_ahead || bytes == 0) return;
+  if (events < least_ahead || bytes == 0 || WaitClock::now() >= review_) return;
   Commands commands = store_.script_command(Script::look, joined.stream, joined.group, look_arguments(joined));
   commands.copy(read_command(reader, {joined.stream}, asked_ = events, Millis(0)), 0);
   try {
@@ -162,7 +173,11 @@ void RedisSubscription::unblock(const std::vector<Reader*>& readers) {
   for (const Reader* reader : readers) {
     if (!reader->connection) continue;
     const Commands commands = Commands().add({"CLIENT", "UNBLOCK", std::to_string(reader->connection->id())});
-    (void)store_.nodes().run_beside(*reader->connection, commands, deadline_in(Millis(1'000)));
+    const Replies answer = store_.nodes().run_beside(*reader->connection, commands, deadline_in(Millis(1'000)));
+    if (!answer.reply().error() || !may_unblock_.exchange(false)) continue;
+    store_.environment().log(LogLevel::warning, "redis: " + std::string(answer.reply().text()) +
+                                                    "; streams are looked at in turns instead, every 20 ms; allow this "
+                                                    "user CLIENT UNBLOCK");
   }
 }
 
@@ -181,7 +196,7 @@ void RedisSubscription::await_any(const std::vector<Reader*>& readers, Millis wa
   for (std::size_t i = 0; i < readers.size(); ++i) {
     if (waiting[i].revents == 0 && !readers[i]->connection->buffered()) idle.push_back(readers[i]);
   }
-  if (readers.size() > 1) unblock(idle);
+  if (readers.size() > 1 && may_unblock_) unblock(idle);
 }
 
 void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t events, Millis block,
@@ -198,6 +213,8 @@ void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t eve
     asked.resize(events);
   }
   if (asked.empty()) return;
+  // Those that have nothing cannot be told to give up waiting: they wait for a short time only.
+  if (asked.size() > 1 && !may_unblock_) block = std::min(block, Millis(20));
   std::optional<Error> failure;
   try {
     for (Reader* reader : asked) send_read(*reader, looks, events / asked.size(), block);

@@ -59,6 +59,12 @@ local function member(instance)
   local score = call('ZSCORE', L, instance)
   return score and tonumber(score) > 0
 end
+local function less(a, b)
+  local am, as = string.match(a, '(%d+)-(%d+)')
+  local bm, bs = string.match(b, '(%d+)-(%d+)')
+  if tonumber(am) ~= tonumber(bm) then return tonumber(am) < tonumber(bm) end
+  return tonumber(as) < tonumber(bs)
+end
 local function waiting(key)
   local ok = redis.pcall('XPENDING', key, G)
   if ok.err then return 0 end
@@ -66,13 +72,19 @@ local function waiting(key)
 end
 )lua";
 
-// ARGV: G, me, now, lease, types, owner, start. Returns OK, or the owner that stands there.
+// ARGV: G, me, now, lease, types, owner, start, whether that is where we were before: then a stream that ends before it
+// was made anew meanwhile, and is read from its beginning. Returns OK, or the owner that stands there.
 constexpr const char* join = R"lua(
 local me, now, lease, types, owner, start = ARGV[2], clock(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 if owner ~= '' then
   local known = call('HGET', T, 'owner')
   if known and known ~= owner and known ~= '' then return known end
   call('HSET', T, 'owner', owner)
+end
+if ARGV[8] == '1' then
+  local info, last = redis.pcall('XINFO', 'STREAM', S), '0-0'
+  for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
+  if less(last, start) then start = '0' end
 end
 for _, key in ipairs({S, R, A}) do
   local made = redis.pcall('XGROUP', 'CREATE', key, G, key == S and start or '0', 'MKSTREAM')
@@ -268,12 +280,6 @@ return 0
 constexpr const char* trim = R"lua(
 local passable = {}
 for i = 4, #ARGV do passable[ARGV[i]] = true end
-local function less(a, b)
-  local am, as = string.match(a, '(%d+)-(%d+)')
-  local bm, bs = string.match(b, '(%d+)-(%d+)')
-  if tonumber(am) ~= tonumber(bm) then return tonumber(am) < tonumber(bm) end
-  return tonumber(as) < tonumber(bs)
-end
 local floor
 local names = {}
 for _, info in ipairs(call('XINFO', 'GROUPS', S)) do
@@ -303,20 +309,25 @@ if floor and less(floor, wanted) then wanted = floor end
 local result = {0}
 local first = call('XRANGE', S, '-', '+', 'COUNT', 1)
 if #first == 0 or not less(first[1][1], wanted) then return result end
+local passed = {}
 for _, group in ipairs(names) do
   if less(group['last-delivered-id'], wanted) then
     local after = '(' .. group['last-delivered-id']
     local lost = call('XRANGE', S, after, '(' .. wanted, 'COUNT', 1)
     if #lost > 0 then
       lost[2] = call('XREVRANGE', S, '(' .. wanted, after, 'COUNT', 1)[1]
-      call('RPUSH', '{' .. S .. '}:gaps:' .. group.name, lost[1][1] .. ' ' .. lost[#lost][1])
-      for _, word in ipairs({group.name, lost[1][1], lost[#lost][1]}) do result[#result + 1] = word end
+      for _, word in ipairs({group.name, lost[1][1], lost[2][1]}) do passed[#passed + 1] = word end
     end
-    -- Right before the first that stays, so that nothing of it is passed over.
-    call('XGROUP', 'SETID', S, group.name, #lost > 0 and lost[#lost][1] or group['last-delivered-id'])
   end
 end
+-- A server that is full refuses whatever would take room, unless something was written before it.
 result[1] = call('XTRIM', S, 'MINID', wanted)
+for i = 1, #passed, 3 do
+  call('RPUSH', '{' .. S .. '}:gaps:' .. passed[i], passed[i + 1] .. ' ' .. passed[i + 2])
+  -- Right before the first that stays, so that nothing of it is passed over.
+  call('XGROUP', 'SETID', S, passed[i], passed[i + 2])
+end
+for _, word in ipairs(passed) do result[#result + 1] = word end
 return result
 )lua";
 

@@ -95,7 +95,11 @@ std::optional<bool> RedisSubscription::acknowledge(const Part& part, const Joine
     const std::int64_t wrong = executed[1 + 2 * i].integer(expected) - expected;
     if (wrong != 0) corrections.add({"HINCRBY", state, counter, std::to_string(wrong)});
   }
-  if (corrections.count() > 0) (void)store_.nodes().run(joined.stream, corrections, deadline);
+  if (corrections.count() > 0) {
+    // What was acknowledged is acknowledged, whatever becomes of a count.
+    std::optional<Error> uncounted;
+    (void)store_.nodes().run(joined.stream, corrections, deadline, uncounted);
+  }
   return executed[0].kind() == Value::Kind::text && executed[0].text() != "0";
 }
 

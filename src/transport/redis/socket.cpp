@@ -19,6 +19,12 @@
 
 namespace tidings::transport::redis {
 
+namespace {
+
+constexpr std::chrono::milliseconds patience{1'000};  // With one address of several.
+
+}  // namespace
+
 std::string Address::text() const { return path.empty() ? host + ":" + std::to_string(port) : path; }
 
 void Socket::fail(const char* doing, int error) const {
@@ -58,7 +64,9 @@ void Socket::dial(const Address& address, WaitClock::time_point deadline) {
   }
   for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
     try {
-      open(each->ai_family, each->ai_addr, each->ai_addrlen, deadline);
+      // One that does not answer leaves time for the next.
+      const auto patient = each->ai_next == nullptr ? deadline : std::min(deadline, WaitClock::now() + patience);
+      open(each->ai_family, each->ai_addr, each->ai_addrlen, patient);
       const int on = 1;
       ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       return;

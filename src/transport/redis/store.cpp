@@ -65,14 +65,17 @@ std::string Store::setting(std::string_view key, std::string_view name) {
 
 // What all servers offer, since an event may go to any of them.
 Capabilities Store::probe() {
-  bool synced = true, appended = true, waitaof = true;
+  bool synced = true, appended = true, waitaof = true, may_wait = true;
   std::int64_t fewest = INT64_MAX;
   for (const std::string& key : nodes_.key_of_each()) {
     appended = appended && setting(key, "appendonly") == "yes";
     synced = synced && setting(key, "appendfsync") == "always";
-    const Replies known = nodes_.run(key, Commands().add({"COMMAND", "INFO", "WAITAOF"}).add({"INFO", "replication"}),
-                                     deadline_in(patience));
-    waitaof = waitaof && !known.reply(0)[0].null() && !known.reply(0).error();
+    // Asked for nothing, both waits answer at once; a server without them, or one that forbids them, with an error.
+    const Replies known =
+        nodes_.run(key, Commands().add({"WAITAOF", "0", "0", "1"}).add({"INFO", "replication"}).add({"WAIT", "0", "1"}),
+                   deadline_in(patience));
+    waitaof = waitaof && !known.reply(0).error();
+    may_wait = may_wait && !known.reply(2).error();
     fewest = std::min(fewest, info_number(known.reply(1).text(), "connected_slaves"));
   }
   waits_for_disk_ = appended && !synced && waitaof;
@@ -80,7 +83,7 @@ Capabilities Store::probe() {
   capabilities.engine = "redis";
   capabilities.levels = {Level::process};
   if (appended && (synced || waitaof)) capabilities.levels.push_back(Level::disk);
-  if (fewest >= static_cast<std::int64_t>(replicas())) capabilities.levels.push_back(Level::replicated);
+  if (may_wait && fewest >= static_cast<std::int64_t>(replicas())) capabilities.levels.push_back(Level::replicated);
   capabilities.atomic_outputs = !nodes_.clustered();
   capabilities.exact_lag = true;
   return capabilities;

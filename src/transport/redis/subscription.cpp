@@ -101,17 +101,19 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
     forget_ahead();
     for (Reader& reader : readers_) reader.connection.reset();
     if (!member_.empty()) {
-      end_dropped(deadline);
+      (void)end_dropped(deadline);  // What a late read takes for the name that is given up, upkeep finds.
       give_back(deadline);
     }
   }
   for (const Joined& joined : joined_) {
     const bool command = is_command_stream(joined.stream);
-    const std::string start = joined.seen == EntryId{} ? start_word(interest_.start) : joined.seen.text();
-    const Replies answer = store_.eval(Script::join, joined.stream, joined.group,
-                                       {member, store_.now_word(), std::to_string(interest_.lease.count()),
-                                        core::join_lines(interest_.types), command ? interest_.service : "", start},
-                                       deadline);
+    const bool before = joined.seen != EntryId{};
+    const std::string start = before ? joined.seen.text() : start_word(interest_.start);
+    const Replies answer =
+        store_.eval(Script::join, joined.stream, joined.group,
+                    {member, store_.now_word(), std::to_string(interest_.lease.count()),
+                     core::join_lines(interest_.types), command ? interest_.service : "", start, before ? "1" : "0"},
+                    deadline);
     if (answer.reply().text() != "OK") {
       throw Error(ErrorCode::conflict, joined.stream + " belongs to the service " + std::string(answer.reply().text()) +
                                            ", so " + interest_.service +
@@ -126,16 +128,20 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
 }
 
 RedisSubscription::~RedisSubscription() {
-  try {
-    // A read that is still under way on the server would take something for a consumer that is gone.
-    forget_ahead();
-    for (Reader& reader : readers_) reader.connection.reset();
-    end_dropped(deadline_in(Millis(5'000)));
-    for (const Joined& joined : joined_) {
-      (void)store_.eval(Script::leave, joined.stream, joined.group, {member_}, deadline_in(Millis(5'000)));
+  const auto deadline = deadline_in(Millis(5'000));
+  // What could not be given back is found by its lease; one stream that fails keeps no other from it.
+  const auto attempt = [](const auto& step) {
+    try {
+      step();
+    } catch (...) {
     }
-  } catch (...) {
-    // What could not be given back is found by its lease.
+  };
+  // A read that is still under way on the server would take something for a consumer that is gone.
+  attempt([&] { forget_ahead(); });
+  for (Reader& reader : readers_) reader.connection.reset();
+  attempt([&] { (void)end_dropped(deadline); });
+  for (const Joined& joined : joined_) {
+    attempt([&] { (void)store_.eval(Script::leave, joined.stream, joined.group, {member_}, deadline); });
   }
 }
 
@@ -295,12 +301,17 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
   const auto patient = deadline_in(Millis(1'000));
   Round round;
   if (epoch_ == 0) join(patient);
-  if (unsure_) give_back_unseen(patient);
+  if (unsure_ || (!ahead_ && WaitClock::now() >= review_)) give_back_unseen(deadline_in(Millis(5'000)));
   round.events = room(round.bytes);
   std::vector<Look> looks;
-  const bool ahead = ahead_;
-  if (!(ahead ? receive_ahead(batch, looks) : look(batch, looks, patient))) {
-    lose_all();
+  try {
+    if (!(ahead_ ? receive_ahead(batch, looks) : look(batch, looks, patient))) {
+      lose_all();
+      return round;
+    }
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    join(patient);  // Somebody removed the group between the look and the read that were sent ahead.
     return round;
   }
   act_on(looks, patient);

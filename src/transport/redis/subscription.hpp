@@ -113,7 +113,7 @@ class RedisSubscription final : public Subscription {
   void send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
   void connect(Reader& reader);
   void drop(Reader& reader);
-  void end_dropped(WaitClock::time_point deadline);
+  [[nodiscard]] bool end_dropped(WaitClock::time_point deadline);
   void send_ahead();
   [[nodiscard]] bool receive_ahead(Batch& batch, std::vector<Look>& looks);
   void forget_ahead();
@@ -126,6 +126,7 @@ class RedisSubscription final : public Subscription {
   [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(); }
 
   static constexpr std::size_t least_ahead = 64;  // Fewer events are not worth a read ahead.
+  static constexpr Millis longest_review_pause{60'000};
   Store& store_;
   const Interest interest_;
   std::string instance_{};
@@ -135,7 +136,10 @@ class RedisSubscription final : public Subscription {
   std::shared_ptr<const std::vector<std::string>> types_{};
   std::string types_text_{};
   std::vector<std::pair<std::string, Commands>> dropped_{};  // How to end connections that had a read, by stream.
-  bool unsure_ = false;                           // A read failed, and its answer may hold entries that are ours now.
+  bool unsure_ = false;             // A read failed, and its answer may hold entries that are ours now.
+  WaitClock::time_point review_{};  // When it is looked, all the same, for entries that are ours and never came.
+  Millis review_pause_{500};
+  std::atomic<bool> may_unblock_{true};           // Until the server refuses it.
   std::size_t asked_ = 0;                         // How many events the last read asked for.
   bool full_ = false;                             // The last read brought all that it asked for.
   bool ahead_ = false;                            // A look and a read are under way over the first reader's connection.

@@ -23,7 +23,7 @@ std::string reason() {
 
 [[noreturn]] void unusable(const char* option, const std::string& path) {
   throw Error(ErrorCode::invalid, std::string("redis: ") + option + "=" + path + " cannot be used: " + reason() +
-                                      "; name a PEM file that this user may read");
+                                      "; name a PEM file without a passphrase that this user may read");
 }
 
 bool is_address(const std::string& host) {
@@ -42,8 +42,10 @@ Tls::Tls(const TlsFiles& files) : context_(SSL_CTX_new(TLS_client_method())), se
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   std::error_code ignored;
+  // An encrypted key would have OpenSSL ask on the terminal, and the service stand still.
+  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
   if (files.ca.empty()) {
-    SSL_CTX_set_default_verify_paths(context);
+    if (SSL_CTX_set_default_verify_paths(context) != 1) unusable("ca", "the system's");
   } else if (std::filesystem::is_directory(files.ca, ignored)) {
     if (SSL_CTX_load_verify_dir(context, files.ca.c_str()) != 1) unusable("ca", files.ca);
   } else if (SSL_CTX_load_verify_file(context, files.ca.c_str()) != 1) {
@@ -69,12 +71,12 @@ TlsSession::TlsSession(const Tls& tls, const std::string& host)
   }
   SSL_set_bio(session_.get(), in_, out_);
   SSL_set_connect_state(session_.get());
-  if (is_address(host_)) {
-    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session_.get()), host_.c_str());
-  } else {
-    SSL_set_tlsext_host_name(session_.get(), host_.c_str());
-    SSL_set1_host(session_.get(), host_.c_str());
-  }
+  const bool checked = is_address(host_)
+                           ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session_.get()), host_.c_str()) == 1
+                           : SSL_set_tlsext_host_name(session_.get(), host_.c_str()) == 1 &&
+                                 SSL_set1_host(session_.get(), host_.c_str()) == 1;
+  // Without it any host's certificate would do.
+  if (!checked) throw Error(ErrorCode::invalid, "redis: TLS cannot check the name " + host_ + ": " + reason());
 }
 
 void TlsSession::fail(int result) {
