@@ -77,6 +77,7 @@ struct Engine {
   /// What consumers that are going to die are started with beside a test's own options. An engine that cannot see a
   /// death but by its lease asks for a short one, and for patience with that.
   std::vector<std::string> mortal{};
+  bool in_order = true;  ///< A stream has one order. Its partitions have one each.
 };
 
 /// Names an engine in gtest's output.
@@ -231,6 +232,8 @@ class Conformance : public ::testing::TestWithParam<Engine> {
   [[nodiscard]] testing::VirtualClock& clock() { return *clock_; }
   [[nodiscard]] std::shared_ptr<testing::VirtualClock> shared_clock() { return clock_; }
   [[nodiscard]] Place& place() { return *place_; }
+  /// Whether a stream has one order over all.
+  [[nodiscard]] static bool in_order() { return GetParam().in_order; }
   [[nodiscard]] Environment virtual_environment();
   [[nodiscard]] Environment real_environment();
   [[nodiscard]] LogLines& log() { return log_; }

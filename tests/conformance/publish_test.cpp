@@ -1,4 +1,5 @@
 // Properties of publishing, reading and many at once: what goes in comes out, at every group, whoever else is there.
+#include <algorithm>
 #include <atomic>
 #include <barrier>
 
@@ -113,7 +114,7 @@ TEST_P(Conformance, P10_PublisherClose) {
   last.fill(-1);
   for (const std::string& id : ids) {
     const int n = std::stoi(id.substr(4));
-    EXPECT_LT(last[static_cast<std::size_t>(n / 1000)], n % 1000) << "out of one thread's order";
+    EXPECT_TRUE(last[static_cast<std::size_t>(n / 1000)] < n % 1000 || !in_order()) << "out of one thread's order";
     last[static_cast<std::size_t>(n / 1000)] = n % 1000;
   }
   const auto subscription = transport->subscribe(interest("late"));
@@ -272,9 +273,16 @@ TEST_P(Conformance, P43_GiantPayload) {
     EXPECT_EQ(error.code(), ErrorCode::too_large) << error.what();
   }
   const auto subscription = transport->subscribe(interest("reader"));
-  const std::vector<Delivery> deliveries = fetch_all(*subscription, 1);
-  ASSERT_FALSE(deliveries.empty());
-  EXPECT_EQ(deliveries.front().envelope, exact.envelope);
+  bool found = false;
+  for (int look = 0; look < 3 && !found; ++look) {
+    const std::vector<Delivery> deliveries = fetch_all(*subscription, 1);
+    ASSERT_FALSE(deliveries.empty());
+    found = std::any_of(deliveries.begin(), deliveries.end(),
+                        [&](const Delivery& each) { return each.envelope == exact.envelope; });
+    EXPECT_TRUE(deliveries.front().envelope == exact.envelope || !in_order());
+    settle_done(*subscription, deliveries);
+  }
+  EXPECT_TRUE(found);
 }
 
 }  // namespace tidings::conformance

@@ -28,6 +28,13 @@ class ServerPlace : public Place {
   support::Proxy network_{server_.port()};
 };
 
+// Three partitions of each category, on one server.
+class PartitionedPlace final : public ServerPlace {
+ public:
+  [[nodiscard]] std::string url() const override { return ServerPlace::url() + "?partitions=3"; }
+  std::string url_over_network() override { return ServerPlace::url_over_network() + "?partitions=3"; }
+};
+
 // Several servers take seconds to find each other, so that all places share them, one after the other.
 class SentinelPlace : public Place {
  public:
@@ -90,6 +97,7 @@ Engine engine(const char* name) {
   engine.name = name;
   engine.mortal = {"lease=1000", "idle=2500"};
   engine.fresh = [] { return std::make_unique<Made>(); };
+  engine.in_order = !std::is_same_v<Made, PartitionedPlace>;
   return engine;
 }
 
@@ -97,7 +105,8 @@ Engine engine(const char* name) {
 
 INSTANTIATE_TEST_SUITE_P(redis, Conformance,
                          ::testing::Values(engine<ServerPlace>("redis"), engine<SentinelPlace>("redis_sentinels"),
-                                           engine<ClusterPlace>("redis_cluster")),
+                                           engine<ClusterPlace>("redis_cluster"),
+                                           engine<PartitionedPlace>("redis_partitions")),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace tidings::conformance

@@ -66,6 +66,20 @@ TEST(RedisSlots, OfNonsenseHaveNoOwners) {
 
 Endpoint of(const std::string& url) { return endpoint_of(Url::parse(url)); }
 
+TEST(RedisPartitionNames, AreOfAStreamAndGoBackToIt) {
+  EXPECT_EQ(partition_name("events:user", 0), "events:user");
+  EXPECT_EQ(partition_name("events:user", 12), "events:user#12");
+  EXPECT_EQ(stream_of_partition("events:user#12"), "events:user");
+  EXPECT_EQ(stream_of_partition("events:user"), "events:user");
+  EXPECT_EQ(partition_of("123456789", 1), 0U);
+  EXPECT_EQ(partition_of("123456789", 8), 0x31c3U % 8) << "the check value of CRC-16/XMODEM";
+  const PartitionWish wish = read_partitions("3,user:8,order:1");
+  EXPECT_EQ(wish.for_stream("events:user"), 8U);
+  EXPECT_EQ(wish.for_stream("events:order"), 1U);
+  EXPECT_EQ(wish.for_stream("events:other"), 3U);
+  EXPECT_EQ(wish.for_stream("commands:send.mail"), 1U) << "a command has one owner";
+}
+
 TEST(RedisEndpoints, ComeOutOfUrls) {
   EXPECT_EQ(of("redis://").addresses.at(0), (Address{"127.0.0.1", 6379, {}}));
   const Endpoint one = of("redis://shop:secret@cache:6380/3");
@@ -90,10 +104,26 @@ TEST(RedisEndpoints, ComeOutOfUrls) {
 }
 
 TEST(RedisEndpoints, ThatCannotBeMeantAreRefused) {
-  for (const char* url : {"redis://a,b", "redis://h/x", "redis://h/-1", "redis+sentinel://a", "redis+cluster://a/1",
-                          "redis://h?ca=/x", "rediss://h?tls=off", "redis://h?tls=maybe", "redis+unix:///s?tls=on",
-                          "rediss://h?ca=/nowhere", "rediss://h?key=/nowhere", "redis://h?replicas=0",
-                          "redis://h?password_file=/nowhere", "redis://h?partition=2"}) {
+  for (const char* url : {"redis://a,b",
+                          "redis://h/x",
+                          "redis://h/-1",
+                          "redis+sentinel://a",
+                          "redis+cluster://a/1",
+                          "redis://h?ca=/x",
+                          "rediss://h?tls=off",
+                          "redis://h?tls=maybe",
+                          "redis+unix:///s?tls=on",
+                          "rediss://h?ca=/nowhere",
+                          "rediss://h?key=/nowhere",
+                          "redis://h?replicas=0",
+                          "redis://h?password_file=/nowhere",
+                          "redis://h?partition=2",
+                          "redis://h?partitions=0",
+                          "redis://h?partitions=user",
+                          "redis://h?partitions=user:0",
+                          "redis://h?partitions=257",
+                          "redis://h?partitions=a.b:2",
+                          "redis://h?replicas=4294967297"}) {
     try {
       (void)of(url);
       ADD_FAILURE() << url << " was taken";

@@ -6,7 +6,14 @@
 namespace tidings::transport::redis {
 namespace {
 
-// CRC-16/XMODEM, as the cluster's specification has it.
+template <class Number>
+bool take_number(std::string_view text, Number& number) noexcept {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+
+}  // namespace
+
 std::uint16_t crc16(std::string_view text) noexcept {
   std::uint16_t crc = 0;
   for (const char c : text) {
@@ -17,14 +24,6 @@ std::uint16_t crc16(std::string_view text) noexcept {
   }
   return crc;
 }
-
-template <class Number>
-bool take_number(std::string_view text, Number& number) noexcept {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
-}
-
-}  // namespace
 
 std::uint16_t slot_of(std::string_view key) noexcept {
   const std::size_t open = key.find('{');

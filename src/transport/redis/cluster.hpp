@@ -12,6 +12,9 @@ namespace tidings::transport::redis {
 
 inline constexpr std::size_t slot_count = 16384;
 
+/// CRC-16/XMODEM, as the cluster's specification has it.
+[[nodiscard]] std::uint16_t crc16(std::string_view text) noexcept;
+
 /// The slot of a key: CRC16 of it, or of what stands between its first `{` and the next `}` (Redis Cluster
 /// specification, "Hash tags").
 [[nodiscard]] std::uint16_t slot_of(std::string_view key) noexcept;

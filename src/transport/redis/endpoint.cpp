@@ -68,7 +68,7 @@ std::vector<Address> addresses_of(const Url& url, std::uint16_t port) {
 
 Endpoint endpoint_of(const Url& url) {
   url.check_options({"durability", "database", "password_file", "tls", "ca", "cert", "key", "server_name",
-                     "sentinel_user", "sentinel_password", "sentinel_password_file", "replicas"});
+                     "sentinel_user", "sentinel_password", "sentinel_password_file", "replicas", "partitions"});
   Endpoint endpoint;
   const char* const secret = std::getenv("TIDINGS_PASSWORD");
   endpoint.login = {url.user, password_of(url, "password_file", url.password)};
@@ -81,6 +81,7 @@ Endpoint endpoint_of(const Url& url) {
     throw Error(ErrorCode::invalid,
                 "redis: replicas= is how many must confirm, at least 1; without any use durability=disk");
   }
+  endpoint.partitions = read_partitions(url.option("partitions").value_or(""));
   if (const auto level = url.option("durability")) {
     for (const Level each : {Level::process, Level::disk, Level::replicated}) {
       if (*level == to_string(each)) endpoint.level = each;

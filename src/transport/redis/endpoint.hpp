@@ -10,6 +10,7 @@
 #include <tidings/stream.hpp>
 #include <tidings/url.hpp>
 
+#include "transport/redis/partition.hpp"
 #include "transport/redis/socket.hpp"
 #include "transport/redis/tls.hpp"
 
@@ -30,6 +31,7 @@ struct Endpoint {
   std::shared_ptr<const Tls> tls{};  ///< Null: in the clear.
   std::optional<Level> level{};      ///< What was asked for.
   std::uint32_t replicas = 1;        ///< How many must have what is `replicated`.
+  PartitionWish partitions{};
 };
 
 /// Of `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://` and `redis+cluster://`, as docs/transports/redis.md

@@ -151,6 +151,39 @@ std::map<std::string, std::string> scores(Store& store, const std::string& key) 
   }
 }
 
+// Takes in what another partition says of the same group.
+void add_group(GroupInfo& whole, const GroupInfo& part) {
+  whole.cursor = std::min(whole.cursor, part.cursor);
+  if (whole.lag && part.lag) *whole.lag += *part.lag;
+  whole.pending += part.pending;
+  whole.retrying += part.retrying;
+  whole.dead_letters += part.dead_letters;
+  whole.handled += part.handled;
+  if (whole.ignored && part.ignored) *whole.ignored += *part.ignored;
+  if (part.oldest_age) whole.oldest_age = std::max(whole.oldest_age.value_or(Millis(0)), *part.oldest_age);
+  whole.consumers = std::max(whole.consumers, part.consumers);
+  std::set<std::string> types(whole.types.begin(), whole.types.end());
+  types.insert(part.types.begin(), part.types.end());
+  whole.types.assign(types.begin(), types.end());
+  whole.paused = whole.paused || part.paused;
+}
+
+// The same of a stream.
+void add_partition(StreamInfo& whole, StreamInfo part) {
+  if (part.length > 0) whole.first = whole.length > 0 ? std::min(whole.first, part.first) : part.first;
+  whole.length += part.length;
+  whole.bytes += part.bytes;
+  if (part.oldest) whole.oldest = std::min(whole.oldest.value_or(*part.oldest), *part.oldest);
+  if (part.newest) whole.newest = std::max(whole.newest.value_or(*part.newest), *part.newest);
+  whole.end = std::max(whole.end, part.end);
+  for (GroupInfo& group : part.groups) {
+    const auto same = std::find_if(whole.groups.begin(), whole.groups.end(),
+                                   [&](const GroupInfo& each) { return each.group == group.group; });
+    same == whole.groups.end() ? void(whole.groups.push_back(std::move(group))) : add_group(*same, group);
+  }
+  std::sort(whole.groups.begin(), whole.groups.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
+}
+
 std::string instance_of(const std::string& member) { return member.substr(0, member.rfind('/')); }
 
 struct Unread {
@@ -251,7 +284,7 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
 
 }  // namespace
 
-std::vector<std::string> list_streams(Store& store) {
+std::vector<std::string> list_partitions(Store& store) {
   std::set<std::string> names;
   for (const std::string& place : store.nodes().key_of_each()) {
     for (const char* pattern : {"events:*", "commands:*"}) {
@@ -268,6 +301,12 @@ std::vector<std::string> list_streams(Store& store) {
   return {names.begin(), names.end()};
 }
 
+std::vector<std::string> list_streams(Store& store) {
+  std::set<std::string> names;
+  for (const std::string& name : list_partitions(store)) names.emplace(stream_of_partition(name));
+  return {names.begin(), names.end()};
+}
+
 std::vector<std::string> list_groups(Store& store, std::string_view stream) {
   std::vector<std::string> names;
   const auto answer = ask(store, stream, {"XINFO", "GROUPS", stream});
@@ -278,48 +317,71 @@ std::vector<std::string> list_groups(Store& store, std::string_view stream) {
   return names;
 }
 
+namespace {
+
+// One partition, or a stream that has no others.
+std::optional<StreamInfo> describe_one(Store& store, const std::string& name) {
+  const std::int64_t now = store.now_ms(name);
+  const auto answer = ask(store, name, {"XINFO", "STREAM", name});
+  if (!answer) return std::nullopt;
+  const auto fields = fields_of(answer->reply());
+  StreamInfo info;
+  info.name = name;
+  info.length = static_cast<std::uint64_t>(fields.at("length").integer());
+  info.bytes = count(store, name, {"MEMORY", "USAGE", name});
+  EntryId generated;
+  (void)parse_id(fields.at("last-generated-id").text(), generated);
+  info.end = position_of(generated.next());
+  info.first = info.end;
+  Extent extent{.length = info.length};
+  if (parse_id(fields.at("first-entry")[0].text(), extent.first)) {
+    info.first = position_of(extent.first);
+    info.oldest = Wall(Millis(static_cast<std::int64_t>(extent.first.milliseconds)));
+  }
+  if (parse_id(fields.at("last-entry")[0].text(), extent.last)) {
+    info.newest = Wall(Millis(static_cast<std::int64_t>(extent.last.milliseconds)));
+  }
+  if (const auto groups = ask(store, name, {"XINFO", "GROUPS", name})) {
+    for (std::size_t i = 0; i < groups->reply().size(); ++i) {
+      info.groups.push_back(info_of(store, name, groups->reply()[i], now, extent));
+    }
+  }
+  std::sort(info.groups.begin(), info.groups.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
+  return info;
+}
+
+}  // namespace
+
 std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) {
   std::vector<StreamInfo> all;
   const std::vector<std::string> names =
       stream.empty() ? list_streams(store) : std::vector<std::string>{std::string(stream)};
   for (const std::string& name : names) {
-    const std::int64_t now = store.now_ms(name);
-    const auto answer = ask(store, name, {"XINFO", "STREAM", name});
-    if (!answer) continue;
-    const auto fields = fields_of(answer->reply());
-    StreamInfo info;
-    info.name = name;
-    info.length = static_cast<std::uint64_t>(fields.at("length").integer());
-    info.bytes = count(store, name, {"MEMORY", "USAGE", name});
-    EntryId generated;
-    (void)parse_id(fields.at("last-generated-id").text(), generated);
-    info.end = position_of(generated.next());
-    info.first = info.end;
-    Extent extent{.length = info.length};
-    if (parse_id(fields.at("first-entry")[0].text(), extent.first)) {
-      info.first = position_of(extent.first);
-      info.oldest = Wall(Millis(static_cast<std::int64_t>(extent.first.milliseconds)));
+    std::optional<StreamInfo> whole;
+    const PartitionNames partitions = store.partitions().names(name);
+    for (const std::string& partition : *partitions) {
+      std::optional<StreamInfo> part = describe_one(store, partition);
+      if (!part) continue;
+      whole ? add_partition(*whole, std::move(*part)) : void(whole = std::move(part));
     }
-    if (parse_id(fields.at("last-entry")[0].text(), extent.last)) {
-      info.newest = Wall(Millis(static_cast<std::int64_t>(extent.last.milliseconds)));
-    }
-    if (const auto groups = ask(store, name, {"XINFO", "GROUPS", name})) {
-      for (std::size_t i = 0; i < groups->reply().size(); ++i) {
-        info.groups.push_back(info_of(store, name, groups->reply()[i], now, extent));
-      }
-    }
-    std::sort(info.groups.begin(), info.groups.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
-    all.push_back(std::move(info));
+    if (!whole) continue;
+    whole->name = name;
+    for (GroupInfo& group : whole->groups) group.stream = name;
+    all.push_back(std::move(*whole));
   }
   return all;
 }
 
-std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery& query) {
-  check_group(store, group);
+namespace {
+
+// Of one partition, in the order of their keys, which end in `mark`.
+std::vector<ShelfItem> list_part(Store& store, GroupRef group, const ShelfQuery& query, const std::string& mark) {
   std::vector<ShelfItem> items;
   const std::string stream(group.stream);
   const auto key = [&](std::string_view part) { return group_key(stream, part, group.group); };
   const auto add = [&](ShelfItem item) {
+    item.key += mark;
+    item.stream = stream_of_partition(stream);
     if (items.size() < query.limit && core::matches(item, query)) items.push_back(std::move(item));
     return items.size() < query.limit;
   };
@@ -373,7 +435,22 @@ std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery
     leased(item, each.owner);
     add(std::move(item));
   }
+  return items;
+}
+
+}  // namespace
+
+std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery& query) {
+  check_group(store, group);
+  std::vector<ShelfItem> items;
+  const PartitionNames names = store.partitions().names(group.stream);
+  for (std::size_t k = 0; k < names->size(); ++k) {
+    const std::string mark = k == 0 ? "" : "#" + std::to_string(k);
+    auto part = list_part(store, {(*names)[k], group.group}, query, mark);
+    items.insert(items.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
+  }
   std::sort(items.begin(), items.end(), [](const ShelfItem& a, const ShelfItem& b) { return a.key < b.key; });
+  if (items.size() > query.limit) items.resize(query.limit);
   return items;
 }
 
@@ -396,7 +473,9 @@ std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, Sh
     const std::size_t dash = item.key.find('-');
     id.milliseconds = std::stoull(item.key.substr(1, dash - 1));
     id.sequence = std::stoull(item.key.substr(dash + 1));
-    const Replies answer = store.eval(Script::move, group.stream, group.group,
+    const std::size_t mark = std::min(item.key.find('#'), item.key.size());
+    const std::string stream = std::string(group.stream) + item.key.substr(mark);
+    const Replies answer = store.eval(Script::move, stream, group.group,
                                       {store.now_word(), verb, item.state == ShelfState::dead ? "dead" : "held",
                                        id.text(), std::string(replacement.envelope)},
                                       deadline_in(patience));
@@ -405,10 +484,56 @@ std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, Sh
   return moved;
 }
 
+namespace {
+
+// False where it is there already.
+bool create_group(Store& store, const std::string& stream, const std::string& name, const GroupChange& change,
+                  WaitClock::time_point deadline) {
+  Nodes& nodes = store.nodes();
+  const std::string start = start_word(change.at);
+  const Replies made = nodes.run(stream, command({"XGROUP", "CREATE", stream, name, start, "MKSTREAM"}), deadline);
+  if (made.reply().error()) {
+    if (!made.reply().text().starts_with("BUSYGROUP")) throw error_of(made.reply().text());
+    return false;
+  }
+  for (const char* part : {"retry", "alone"}) {
+    (void)nodes.run(stream, command({"XGROUP", "CREATE", group_key(stream, part, name), name, "0", "MKSTREAM"}),
+                    deadline);
+  }
+  // Partitions that come later begin there.
+  const std::string began = start == "$" ? std::to_string(store.now_ms(stream)) + "-0" : start;
+  (void)nodes.call(stream, {"HSET", group_key(stream, "state", name), "start", began, "owner", change.owner}, deadline);
+  return true;
+}
+
+void remove_group(Store& store, GroupRef group, const std::vector<std::string>& partitions, bool force,
+                  WaitClock::time_point deadline) {
+  std::int64_t work = 0;
+  bool found = false;
+  for (const std::string& each : partitions) {
+    const Replies answer = store.eval(Script::remove, each, group.group, {"count"}, deadline);
+    found = found || answer.reply().integer() >= 0;
+    work += std::max<std::int64_t>(answer.reply().integer(), 0);
+  }
+  if (!found) no_group(group);
+  if (work == 0 || force) {
+    work = 0;
+    for (const std::string& each : partitions) {
+      const Replies answer = store.eval(Script::remove, each, group.group, {force ? "1" : "0"}, deadline);
+      work += std::max<std::int64_t>(answer.reply().integer(), 0);
+    }
+  }
+  if (work == 0) return;
+  throw Error(ErrorCode::conflict, "the group " + std::string(group.group) + " of " + std::string(group.stream) +
+                                       " holds " + std::to_string(work) +
+                                       " unsettled deliveries or dead letters; settle or drop them, or force it");
+}
+
+}  // namespace
+
 void change_group(Store& store, GroupRef group, const GroupChange& change) {
   const std::string stream(group.stream), name(group.group);
   const auto deadline = deadline_in(patience);
-  Nodes& nodes = store.nodes();
   if (change.kind == GroupChange::Kind::create) {
     check_stream(stream);
     const bool commands = is_command_stream(stream);
@@ -417,44 +542,25 @@ void change_group(Store& store, GroupRef group, const GroupChange& change) {
     }
     if (!commands) check_service_name(name);
     if (commands && !change.owner.empty()) check_service_name(change.owner);
-    const Replies made =
-        nodes.run(stream, command({"XGROUP", "CREATE", stream, name, start_word(change.at), "MKSTREAM"}), deadline);
-    if (made.reply().error()) {
-      if (!made.reply().text().starts_with("BUSYGROUP")) throw error_of(made.reply().text());
+    const PartitionNames partitions = store.partitions().names(stream);
+    for (const std::string& each : *partitions) {
+      if (create_group(store, each, name, change, deadline) || each != stream) continue;
       throw Error(ErrorCode::conflict, "the group " + name + " of " + stream + " exists; seek it to move it");
     }
-    for (const char* part : {"retry", "alone"}) {
-      (void)nodes.run(stream, command({"XGROUP", "CREATE", group_key(stream, part, name), name, "0", "MKSTREAM"}),
-                      deadline);
-    }
-    if (commands && !change.owner.empty())
-      (void)nodes.call(stream, {"HSET", group_key(stream, "state", name), "owner", change.owner}, deadline);
     return;
   }
   check_group(store, group);
-  switch (change.kind) {
-    case GroupChange::Kind::seek:
-      (void)nodes.call(stream, {"XGROUP", "SETID", stream, name, start_word(change.at)}, deadline);
-      break;
-    case GroupChange::Kind::pause:
-    case GroupChange::Kind::resume:
-      (void)nodes.call(
-          stream,
-          {"HSET", group_key(stream, "state", name), "paused", change.kind == GroupChange::Kind::pause ? "1" : "0"},
-          deadline);
-      break;
-    case GroupChange::Kind::remove: {
-      const Replies answer = store.eval(Script::remove, stream, name, {change.force ? "1" : "0"}, deadline);
-      if (answer.reply().integer() < 0) no_group(group);
-      if (answer.reply().integer() > 0) {
-        throw Error(ErrorCode::conflict, "the group " + name + " of " + stream + " holds " +
-                                             std::to_string(answer.reply().integer()) +
-                                             " unsettled deliveries or dead letters; settle or drop them, or force it");
-      }
-      break;
-    }
-    case GroupChange::Kind::create:
-      break;
+  const PartitionNames partitions = store.partitions().names(stream);
+  if (change.kind == GroupChange::Kind::remove) return remove_group(store, group, *partitions, change.force, deadline);
+  for (const std::string& each : *partitions) {
+    const std::string state = group_key(each, "state", name);
+    const char* const paused = change.kind == GroupChange::Kind::pause ? "1" : "0";
+    const Replies answer =
+        change.kind == GroupChange::Kind::seek
+            ? store.nodes().run(each, command({"XGROUP", "SETID", each, name, start_word(change.at)}), deadline)
+            : store.nodes().run(each, command({"HSET", state, "paused", paused}), deadline);
+    // A partition that nobody has joined yet is read from where the group began.
+    if (answer.reply().error() && each == stream) throw error_of(answer.reply().text());
   }
 }
 

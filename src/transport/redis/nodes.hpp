@@ -17,8 +17,8 @@
 namespace tidings::transport::redis {
 
 /// What runs on a server in one step. The values index Nodes' list of digests.
-enum class Script : std::uint8_t { join, look, settle, holds, renew, orphans, leave, move, remove, trim };
-inline constexpr std::size_t script_count = 10;
+enum class Script : std::uint8_t { join, look, settle, holds, renew, orphans, leave, move, remove, trim, partition };
+inline constexpr std::size_t script_count = 11;
 
 /// The text of a script.
 [[nodiscard]] std::string script_text(Script script);

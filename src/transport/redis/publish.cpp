@@ -137,8 +137,10 @@ void send(Store& store, Part& part, std::span<const Outgoing> items, Level level
 
 }  // namespace
 
-void add_events(Store& store, std::span<const Outgoing> items, Level level, Millis within, std::span<Result> results) {
+void add_events(Store& store, std::span<const Outgoing> events, Level level, Millis within, std::span<Result> results) {
   const auto deadline = deadline_in(within);
+  Placed placed;
+  const std::span<const Outgoing> items = store.partitions().place(events, placed);
   std::map<std::size_t, Part> parts;
   const std::string id = store.id_word();
   Part* last = nullptr;

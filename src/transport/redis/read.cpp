@@ -115,7 +115,7 @@ void RedisSubscription::send_ahead() {
   // What is under way counts as held, so that nothing is taken from others beyond the bounds.
   std::size_t bytes = 0, events = room(bytes);
   events = std::min({events, fitting(bytes), share()});
-  if (events < least_ahead || bytes == 0 || WaitClock::now() >= review_) return;
+  if (events < least_ahead || bytes == 0 || WaitClock::now() >= std::min(review_, grown_)) return;
   Commands commands = store_.script_command(Script::look, joined.stream, joined.group, look_arguments(joined));
   commands.copy(read_command(reader, {joined.stream}, asked_ = events, Millis(0)), 0);
   try {
@@ -160,7 +160,8 @@ void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks
     keys.push_back(joined_[index].stream);
   }
   if (keys.size() > events) {
-    std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(turn_++ % keys.size()), keys.end());
+    std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(turn_ % keys.size()), keys.end());
+    turn_ += events;
     keys.resize(events);
   }
   asked_ = events;
@@ -209,7 +210,8 @@ void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t eve
   }
   // Each has its share of the room; where there is not enough for all, they take turns.
   if (asked.size() > events) {
-    std::rotate(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(turn_++ % asked.size()), asked.end());
+    std::rotate(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(reader_turn_ % asked.size()), asked.end());
+    reader_turn_ += events;
     asked.resize(events);
   }
   if (asked.empty()) return;
@@ -291,7 +293,7 @@ void RedisSubscription::take(Reader& reader, const Received& received, bool alon
       delivery.envelope = entry.envelope;
       delivery.position = position_of(entry.position);
       delivery.stored_at = Wall(Millis(static_cast<std::int64_t>(entry.position.milliseconds)));
-      delivery.stream = index;
+      delivery.stream = joined.index;
       delivery.attempt = entry.attempts + 1;
       delivery.crashes = entry.crashes;
       delivery.origin = entry.origin;

@@ -4,7 +4,6 @@
 #include <mutex>
 #include <optional>
 
-#include "core/envelope_member.hpp"
 #include "transport/redis/subscription.hpp"
 
 namespace tidings {
@@ -32,20 +31,33 @@ class RedisTransport final : public Transport {
     add_events(store_, items, level, within, results);
   }
 
-  void inject(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> items,
+  void inject(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> events,
               std::span<Result> results) override {
     const std::vector<std::string> groups = list_groups(store_, group.stream);
     if (std::find(groups.begin(), groups.end(), group.group) == groups.end()) {
       throw Error(ErrorCode::not_found,
                   "there is no group " + std::string(group.group) + " of " + std::string(group.stream));
     }
+    std::vector<Outgoing> items(events.begin(), events.end());
+    for (Outgoing& item : items) item.stream = group.stream;
+    Placed placed;
+    const std::span<const Outgoing> parts = store_.partitions().place(items, placed);
+    const PartitionNames partitions = store_.partitions().names(group.stream);
+    for (const std::string& each : *partitions) {
+      inject_part({each, group.group}, origin, run, parts, results);
+    }
+  }
+
+  // Of the items, those that go to this partition.
+  void inject_part(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> items,
+                   std::span<Result> results) {
     Commands commands;
     std::vector<std::size_t> sent;
     const std::string key = group_key(group.stream, "retry", group.group);
     const std::string number = std::to_string(run);
     for (std::size_t i = 0; i < items.size(); ++i) {
-      Outgoing item = items[i];
-      item.stream = group.stream;
+      const Outgoing& item = items[i];
+      if (item.stream != group.stream) continue;
       results[i] = {};
       if (!acceptable(item, capabilities(), results[i])) continue;
       commands.add({"XADD", key, "*", "event", item.envelope, "attempt", "0", "crashes", "0", "origin",
@@ -105,7 +117,7 @@ class RedisTransport final : public Transport {
       keys +=
           static_cast<std::uint64_t>(store_.nodes().call(place, {"DBSIZE"}, deadline_in(patience)).reply().integer());
     }
-    streams_ = list_streams(store_);
+    streams_ = list_partitions(store_);
     if (keys > many_keys) streams_until_ = deadline_in(look_again);
     return streams_;
   }
@@ -122,8 +134,10 @@ class RedisTransport final : public Transport {
         return static_cast<std::uint64_t>(std::max<std::int64_t>(answer.reply().integer(), 0));
       };
       const std::uint64_t length = number({"XLEN", stream}), bytes = number({"MEMORY", "USAGE", stream});
-      if (bytes > *retention.bytes && length > 0) {
-        const std::uint64_t extra = (bytes - *retention.bytes) * length / bytes;
+      // Each partition has its part of what the stream may have.
+      const std::uint64_t most = *retention.bytes / store_.partitions().names(stream_of_partition(stream))->size();
+      if (bytes > most && length > 0) {
+        const std::uint64_t extra = (bytes - most) * length / bytes;
         more = extra > trim_at_once;
         arguments[2] = std::to_string(length - std::min<std::uint64_t>(extra, trim_at_once));
       }
@@ -149,99 +163,6 @@ class RedisTransport final : public Transport {
 };
 
 }  // namespace
-
-namespace {
-
-// Whether `entry` matches, and then it is in the page.
-bool add_record(Page& page, const ReadRange& range, const Entry& entry) {
-  const Wall stored(Millis(static_cast<std::int64_t>(entry.id.milliseconds)));
-  const std::string type = core::envelope_member(entry.envelope, "type");
-  const bool matches =
-      (!range.from_time || stored >= *range.from_time) && (!range.to_time || stored <= *range.to_time) &&
-      (range.type.empty() || range.type == type) &&
-      (range.id.empty() || core::envelope_member(entry.envelope, "id") == range.id) &&
-      (range.correlation.empty() || core::envelope_member(entry.envelope, "correlationId") == range.correlation);
-  if (!matches) return false;
-  Record& record = page.records.emplace_back();
-  auto block = std::make_shared<std::vector<char>>(entry.envelope.begin(), entry.envelope.end());
-  const std::size_t length = block->size();
-  block->insert(block->end(), type.begin(), type.end());
-  block->resize(block->size() + 64);
-  record.block = std::shared_ptr<const std::byte[]>(block, reinterpret_cast<const std::byte*>(block->data()));
-  record.envelope = {block->data(), length};
-  record.type = {block->data() + length, type.size()};
-  record.position = position_of(entry.id);
-  record.stored_at = stored;
-  return true;
-}
-
-// One pass over what is stored from `low` on; `newest` becomes the last entry it saw.
-Page read_pass(Store& store, const ReadRange& range, const std::string& low, EntryId& newest) {
-  Page page;
-  page.end = true;
-  const std::string high = range.to ? id_of(*range.to).text() : "+";
-  std::string from = range.last ? high : low;
-  bool more = range.limit > 0;
-  while (more) {
-    const Replies answer =
-        range.last ? store.nodes().call(range.stream, {"XREVRANGE", range.stream, from, low, "COUNT", "500"},
-                                        deadline_in(patience))
-                   : store.nodes().call(range.stream, {"XRANGE", range.stream, from, high, "COUNT", "500"},
-                                        deadline_in(patience));
-    const std::size_t size = answer.reply().size();
-    Reply at = answer.reply();
-    at.enter();
-    EntryId last{};
-    for (std::size_t i = 0; i < size && more; ++i, at.skip()) {
-      Entry entry;
-      if (!read_entry(at.here(), entry, false)) continue;
-      last = entry.id;
-      newest = std::max(newest, entry.id);
-      if (!add_record(page, range, entry)) continue;
-      more = page.records.size() < range.limit;
-      page.end = false;
-    }
-    if (size < 500) {
-      page.end = more;
-      break;
-    }
-    from = "(" + last.text();
-  }
-  if (range.last) std::reverse(page.records.begin(), page.records.end());
-  return page;
-}
-
-// The first id that `range` can mean.
-EntryId first_of(const ReadRange& range) {
-  EntryId first = range.from == Position{} ? EntryId{0, 1} : id_of(range.from);
-  if (range.from_time) {
-    const auto ms = std::max<std::int64_t>(range.from_time->time_since_epoch().count(), 0);
-    first = std::max(first, EntryId{static_cast<std::uint64_t>(ms), 0});
-  }
-  return first;
-}
-
-}  // namespace
-
-Page read_stream(Store& store, const ReadRange& range, const std::stop_token& stop) {
-  const auto deadline = deadline_in(range.wait);
-  EntryId first = first_of(range);
-  std::unique_ptr<Connection> connection;
-  for (;;) {
-    EntryId newest{};
-    Page page = read_pass(store, range, first.text(), newest);
-    if (newest != EntryId{}) first = newest.next();
-    page.next = newest == EntryId{} && range.from != Position{} ? range.from : position_of(first);
-    if (newest == EntryId{} && range.from == Position{}) page.next = {0, 1};
-    if (!page.records.empty() || stop.stop_requested() || WaitClock::now() >= deadline || range.limit == 0) return page;
-    if (range.to && id_of(*range.to) < first) return page;
-    if (!connection) connection = store.nodes().connect(range.stream, deadline_in(Millis(1'000)));
-    Commands commands;
-    commands.add({"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", range.stream, first.previous().text()});
-    const Received woken = connection->call(commands, deadline_in(Millis(2'000)));
-    if (woken.reply().error()) throw error_of(woken.reply().text());
-  }
-}
 
 }  // namespace transport::redis
 

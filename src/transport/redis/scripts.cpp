@@ -73,9 +73,10 @@ end
 )lua";
 
 // ARGV: G, me, now, lease, types, owner, start, whether that is where we were before: then a stream that ends before it
-// was made anew meanwhile, and is read from its beginning. Returns OK, or the owner that stands there.
+// was made anew meanwhile, and is read from its beginning. Returns OK, where the group began, which is where its
+// other partitions begin, and whether it began just now; or the owner that stands there.
 constexpr const char* join = R"lua(
-local me, now, lease, types, owner, start = ARGV[2], clock(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
+local me, now, lease, types, owner, start, new = ARGV[2], clock(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7], 0
 if owner ~= '' then
   local known = call('HGET', T, 'owner')
   if known and known ~= owner and known ~= '' then return known end
@@ -89,10 +90,14 @@ end
 for _, key in ipairs({S, R, A}) do
   local made = redis.pcall('XGROUP', 'CREATE', key, G, key == S and start or '0', 'MKSTREAM')
   if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
+  if not made.err and key == S then
+    call('HSET', T, 'start', start == '$' and whole(now) .. '-0' or start)
+    new = 1
+  end
 end
 call('ZADD', L, whole(now + lease), me)
 call('HSET', Y, me, types)
-return 'OK'
+return {'OK', call('HGET', T, 'start') or '0', new}
 )lua";
 
 // ARGV: G, me, now, limit, gaps that were told …. Moves what is due; returns {live, paused, alone, retry, next due or
@@ -263,13 +268,14 @@ put(R, r)
 return 1
 )lua";
 
-// ARGV: G, force. Removes the group; returns how much unsettled work stood in the way.
+// ARGV: G, force: 1, 0, or count, which only looks. Removes the group; returns how much unsettled work stood in the
+// way.
 constexpr const char* remove = R"lua(
 local work = call('XLEN', R) + call('XLEN', A) + call('ZCARD', D) + call('XLEN', X)
 local pending = redis.pcall('XPENDING', S, G)
 if pending.err then return -1 end
 work = work + pending[1]
-if work > 0 and ARGV[2] ~= '1' then return work end
+if ARGV[2] == 'count' or (work > 0 and ARGV[2] ~= '1') then return work end
 call('XGROUP', 'DESTROY', S, G)
 call('DEL', R, A, W, D, X, T, L, Y, Q)
 return 0
@@ -331,6 +337,14 @@ for _, word in ipairs(passed) do result[#result + 1] = word end
 return result
 )lua";
 
+// KEYS: where the number of a stream's partitions stands. ARGV: how many there are to be. Returns how many there are.
+constexpr const char* partition = R"lua(
+local known, wish = tonumber(call('GET', S) or '1'), tonumber(ARGV[1])
+if known >= wish then return known end
+call('SET', S, wish)
+return wish
+)lua";
+
 }  // namespace
 
 std::string script_text(Script script) {
@@ -356,6 +370,8 @@ std::string script_text(Script script) {
       return with(remove);
     case Script::trim:
       return with(trim);
+    case Script::partition:
+      return with(partition);
   }
   return {};
 }

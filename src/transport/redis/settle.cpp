@@ -224,6 +224,16 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
       self.settled_.notify_all();
     }
   } const unname{*this, items};
+  Placed placed;
+  std::vector<std::span<const Outgoing>> outputs(items.size());
+  for (std::size_t i = 0; together && i < items.size(); ++i) {
+    if (items[i].outputs.empty() || results[i].code != ErrorCode::ok) continue;
+    try {
+      outputs[i] = store_.partitions().place(items[i].outputs, placed);
+    } catch (const Error& error) {
+      results[i] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+    }
+  }
   if (!together) store_outputs(items, member, results);
   {
     const std::lock_guard lock(ledger_mutex_);
@@ -233,7 +243,7 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
       if (held == nullptr) {
         set_stale(results[i]);  // All was lost meanwhile.
       } else {
-        add(parts[held->stream], *held, items[i], i, together ? items[i].outputs : std::span<const Outgoing>{});
+        add(parts[held->stream], *held, items[i], i, outputs[i]);
       }
     }
   }

@@ -183,7 +183,7 @@ bool acceptable(const Outgoing& event, const Capabilities& limits, Result& resul
   }
   if (event.envelope.empty()) return refuse(ErrorCode::invalid, "the envelope is empty; encode the event first");
   try {
-    check_stream(event.stream);
+    check_stream(stream_of_partition(event.stream));
   } catch (const Error& error) {
     return refuse(error.code(), error.what());
   }

@@ -11,13 +11,17 @@
 #include <tidings/transport.hpp>
 
 #include "transport/redis/nodes.hpp"
+#include "transport/redis/partitions.hpp"
 
 namespace tidings::transport::redis {
 
 class Store {
  public:
   Store(Endpoint endpoint, const Environment& environment, WaitClock::time_point deadline)
-      : nodes_(std::move(endpoint), deadline), environment_(environment), capabilities_(probe()) {}
+      : nodes_(std::move(endpoint), deadline),
+        environment_(environment),
+        partitions_(nodes_, nodes_.endpoint().partitions, environment_.log),
+        capabilities_(probe()) {}
 
   [[nodiscard]] const Capabilities& capabilities() const noexcept { return capabilities_; }
   /// The level at which settlements store their outputs where that takes a call of its own.
@@ -32,6 +36,7 @@ class Store {
   [[nodiscard]] std::string setting(std::string_view key, std::string_view name);
 
   [[nodiscard]] Nodes& nodes() noexcept { return nodes_; }
+  [[nodiscard]] Partitions& partitions() noexcept { return partitions_; }
   /// Runs a script on `group` of `stream`; an error reply is thrown.
   Replies eval(Script script, std::string_view stream, std::string_view group, std::vector<std::string> arguments,
                WaitClock::time_point deadline);
@@ -53,6 +58,7 @@ class Store {
 
   Nodes nodes_;
   Environment environment_;
+  Partitions partitions_;
   bool waits_for_disk_ = false;
   const Capabilities capabilities_;
 };
@@ -98,7 +104,9 @@ void add_events(Store& store, std::span<const Outgoing> items, Level level, Mill
 
 // groups.cpp
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
+/// Streams by their own names; and all that stands on the servers, each partition by its own.
 [[nodiscard]] std::vector<std::string> list_streams(Store& store);
+[[nodiscard]] std::vector<std::string> list_partitions(Store& store);
 [[nodiscard]] std::vector<std::string> list_groups(Store& store, std::string_view stream);
 [[nodiscard]] std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery& query);
 std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, ShelfAction action,

@@ -70,17 +70,41 @@ RedisSubscription::RedisSubscription(Store& store, const Interest& interest)
       interest_(interest),
       instance_(interest.instance.empty() ? core::new_instance() : interest.instance) {
   core::check_interest(interest_);
-  for (const std::string& stream : interest_.streams) {
-    const auto index = static_cast<std::uint32_t>(joined_.size());
-    joined_.push_back({stream, std::string(group_of(stream, interest_.service))});
-    const std::string& group = joined_.back().group;
-    // A cluster reads from one slot at a time.
-    auto reader = std::find_if(readers_.begin(), readers_.end(),
-                               [&](const Reader& each) { return each.group == group && !store_.nodes().clustered(); });
-    if (reader == readers_.end()) reader = readers_.insert(readers_.end(), Reader{.group = group});
-    reader->streams.push_back(index);
+  for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
+    const PartitionNames names = store_.partitions().names(interest_.streams[i]);
+    for (std::uint32_t k = 0; k < names->size(); ++k) add(i, k, (*names)[k]);
   }
+  grown_ = deadline_in(Partitions::fresh);
   join(deadline_in(Millis(30'000)));
+}
+
+void RedisSubscription::add(std::uint32_t stream, std::uint32_t partition, const std::string& name) {
+  const auto index = static_cast<std::uint32_t>(joined_.size());
+  const std::string group(group_of(name, interest_.service));
+  joined_.push_back({.stream = name, .group = group, .index = stream, .partition = partition});
+  // A cluster reads from one slot at a time.
+  auto reader = std::find_if(readers_.begin(), readers_.end(),
+                             [&](const Reader& each) { return each.group == group && !store_.nodes().clustered(); });
+  if (reader == readers_.end()) reader = readers_.insert(readers_.end(), Reader{.group = group});
+  reader->streams.push_back(index);
+}
+
+// Joins partitions that were added since.
+void RedisSubscription::grow(WaitClock::time_point deadline) {
+  for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
+    const PartitionNames names = store_.partitions().names(interest_.streams[i]);
+    std::uint32_t known = 0;
+    for (const Joined& joined : joined_) known = joined.index == i ? std::max(known, joined.partition + 1) : known;
+    for (std::uint32_t k = known; k < names->size(); ++k) {
+      const std::scoped_lock lock(settling_, ledger_mutex_);
+      add(i, k, (*names)[k]);
+    }
+  }
+  // Where this fails it is done again before anything is read.
+  for (Joined& joined : joined_) {
+    if (!joined.member) join(joined, member_, deadline);
+  }
+  grown_ = deadline_in(Partitions::fresh);
 }
 
 void RedisSubscription::join(WaitClock::time_point deadline) {
@@ -105,26 +129,38 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
       give_back(deadline);
     }
   }
-  for (const Joined& joined : joined_) {
-    const bool command = is_command_stream(joined.stream);
-    const bool before = joined.seen != EntryId{};
-    const std::string start = before ? joined.seen.text() : start_word(interest_.start);
-    const Replies answer =
-        store_.eval(Script::join, joined.stream, joined.group,
-                    {member, store_.now_word(), std::to_string(interest_.lease.count()),
-                     core::join_lines(interest_.types), command ? interest_.service : "", start, before ? "1" : "0"},
-                    deadline);
-    if (answer.reply().text() != "OK") {
-      throw Error(ErrorCode::conflict, joined.stream + " belongs to the service " + std::string(answer.reply().text()) +
-                                           ", so " + interest_.service +
-                                           " cannot take its commands; a command has one owner: remove the group "
-                                           "first to hand it over");
-    }
-  }
+  for (Joined& joined : joined_) join(joined, member, deadline);
   const std::lock_guard lock(ledger_mutex_);
   member_ = member;
   epoch_ = epoch;
   renewed_ = WaitClock::now();
+}
+
+void RedisSubscription::join(Joined& joined, const std::string& member, WaitClock::time_point deadline) {
+  const bool command = is_command_stream(joined.stream);
+  const bool before = joined.seen != EntryId{};
+  std::string start = before ? joined.seen.text() : start_word(interest_.start);
+  if (!before && joined.partition > 0) {
+    // Where the first one began: whoever made the group may have made only that, and events wait here already.
+    const auto first =
+        std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.index == joined.index; });
+    start = first->began;
+  }
+  const Replies answer =
+      store_.eval(Script::join, joined.stream, joined.group,
+                  {member, store_.now_word(), std::to_string(interest_.lease.count()),
+                   core::join_lines(interest_.types), command ? interest_.service : "", start, before ? "1" : "0"},
+                  deadline);
+  if (answer.reply().kind() != Value::Kind::array) {
+    throw Error(ErrorCode::conflict, joined.stream + " belongs to the service " + std::string(answer.reply().text()) +
+                                         ", so " + interest_.service +
+                                         " cannot take its commands; a command has one owner: remove the group "
+                                         "first to hand it over");
+  }
+  // Who begins at the end means that of each partition.
+  joined.began = answer.reply()[2].integer() == 1 ? start : std::string(answer.reply()[1].text());
+  const std::lock_guard lock(ledger_mutex_);
+  joined.member = true;
 }
 
 RedisSubscription::~RedisSubscription() {
@@ -167,16 +203,20 @@ void RedisSubscription::lose_all() {
 
 std::vector<AckToken> RedisSubscription::renew() {
   std::string member;
+  std::vector<std::pair<std::string, std::string>> groups;
   {
     const std::lock_guard lock(ledger_mutex_);
     if (epoch_ == 0) return std::exchange(lost_, {});
     member = member_;
+    for (const Joined& joined : joined_) {
+      if (joined.member) groups.emplace_back(joined.stream, joined.group);
+    }
   }
   bool kept = true;
-  for (const Joined& joined : joined_) {
-    const Replies answer = store_.eval(Script::renew, joined.stream, joined.group,
-                                       {member, store_.now_word(), std::to_string(interest_.lease.count())},
-                                       deadline_in(std::max(Millis(50), interest_.lease / 12)));
+  for (const auto& [stream, group] : groups) {
+    const Replies answer =
+        store_.eval(Script::renew, stream, group, {member, store_.now_word(), std::to_string(interest_.lease.count())},
+                    deadline_in(std::max(Millis(50), interest_.lease / 12)));
     kept = kept && answer.reply().integer() == 1;
   }
   const std::lock_guard lock(ledger_mutex_);
@@ -219,7 +259,7 @@ bool RedisSubscription::take_look(const Reply& reply, std::uint32_t index, Batch
     joined.told.emplace_back(text);
     if (space != std::string_view::npos && parse_id(text.substr(0, space), first) &&
         parse_id(text.substr(space + 1), last)) {
-      batch.gaps.push_back({index, position_of(first), position_of(last)});
+      batch.gaps.push_back({joined.index, position_of(first), position_of(last)});
     }
   }
   return true;
@@ -302,6 +342,7 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
   Round round;
   if (epoch_ == 0) join(patient);
   if (unsure_ || (!ahead_ && WaitClock::now() >= review_)) give_back_unseen(deadline_in(Millis(5'000)));
+  if (!ahead_ && WaitClock::now() >= grown_) grow(patient);
   round.events = room(round.bytes);
   std::vector<Look> looks;
   try {
@@ -335,7 +376,7 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
         if (each.retry) block = Millis(0);
         if (each.next_due > each.now) block = std::min(block, Millis(each.next_due - each.now));
       }
-      read_new(looks, std::min({round.events, fitting(round.bytes), share()}), block, stop);
+      read_turns(looks, std::min({round.events, fitting(round.bytes), share()}), block, stop);
     }
   } catch (const Error& error) {
     unsure_ = true;
@@ -344,6 +385,17 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
     round.complete = false;
   }
   return round;
+}
+
+// Reads new events where there is something to be read at once. Room for fewer events than there are streams is given
+// to them in turns, and nobody waits at one of them while another has something.
+void RedisSubscription::read_turns(const std::vector<Look>& looks, std::size_t events, Millis block,
+                                   const std::stop_token& stop) {
+  std::size_t keys = 0;
+  for (const Look& look : looks) keys += look.paused ? 0 : look.retry ? 2 : 1;
+  narrow_ = keys > events;
+  if (!narrow_) return read_new(looks, events, block, stop);
+  for (std::size_t turn = 0; turn * events < keys && ready_.empty(); ++turn) read_new(looks, events, Millis(0), stop);
 }
 
 // The most that one read asks for: where there is room for many, half of it, so that one half is handled while the
@@ -381,9 +433,9 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
     if (!batch.deliveries.empty() || !batch.gaps.empty() || stop.stop_requested()) return batch;
     const auto now = WaitClock::now();
     if (now >= deadline) return batch;
-    if (round.events == 0 || round.bytes == 0 || round.alone || batch.paused || ready_events_ > 0) {
+    if (narrow_ || round.events == 0 || round.bytes == 0 || round.alone || batch.paused || ready_events_ > 0) {
       std::unique_lock lock(ledger_mutex_);
-      settled_.wait_until(lock, stop, std::min(deadline, now + slice),
+      settled_.wait_until(lock, stop, std::min(deadline, now + (narrow_ ? turn_pause : slice)),
                           [&, seen = ledger_.events()] { return ledger_.events() < seen; });
     }
   }

@@ -60,7 +60,11 @@ class RedisSubscription final : public Subscription {
 
  private:
   struct Joined {
-    std::string stream{}, group{};
+    std::string stream{}, group{};  // A stream, or one of its partitions.
+    std::uint32_t index = 0;        // Of the stream in the interest.
+    std::uint32_t partition = 0;
+    bool member = false;
+    std::string began{};              // Where the group began, as the server knows.
     std::vector<std::string> told{};  // Gaps that a batch tells of, which the next look removes.
     EntryId seen{};  // The last id of S that came: where the group is made again if somebody removes it.
   };
@@ -96,6 +100,9 @@ class RedisSubscription final : public Subscription {
             std::span<Result> results);
 
   void join(WaitClock::time_point deadline);
+  void join(Joined& joined, const std::string& member, WaitClock::time_point deadline);
+  void add(std::uint32_t stream, std::uint32_t partition, const std::string& name);
+  void grow(WaitClock::time_point deadline);
   void lose_all();
   [[nodiscard]] std::vector<std::string> look_arguments(const Joined& joined) const;
   [[nodiscard]] bool take_look(const Reply& reply, std::uint32_t index, Batch& batch, std::vector<Look>& looks);
@@ -110,6 +117,7 @@ class RedisSubscription final : public Subscription {
   void read_new(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
   [[nodiscard]] Commands read_command(const Reader& reader, const std::vector<std::string>& keys, std::size_t each,
                                       Millis block) const;
+  void read_turns(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
   void send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
   void connect(Reader& reader);
   void drop(Reader& reader);
@@ -126,12 +134,13 @@ class RedisSubscription final : public Subscription {
   [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(); }
 
   static constexpr std::size_t least_ahead = 64;  // Fewer events are not worth a read ahead.
-  static constexpr Millis longest_review_pause{60'000};
+  static constexpr Millis longest_review_pause{60'000}, turn_pause{20};
   Store& store_;
   const Interest interest_;
   std::string instance_{};
-  std::vector<Joined> joined_{};
+  std::deque<Joined> joined_{};  // Grows under both mutexes, when a stream is given more partitions; fetch's otherwise.
   std::vector<Reader> readers_{};
+  WaitClock::time_point grown_{};                          // When it is looked whether it has to.
   std::deque<std::pair<Delivery, Ledger::Held>> ready_{};  // Read and not handed out; fetch's own.
   std::shared_ptr<const std::vector<std::string>> types_{};
   std::string types_text_{};
@@ -143,7 +152,9 @@ class RedisSubscription final : public Subscription {
   std::size_t asked_ = 0;                         // How many events the last read asked for.
   bool full_ = false;                             // The last read brought all that it asked for.
   bool ahead_ = false;                            // A look and a read are under way over the first reader's connection.
-  std::size_t turn_ = 0;                          // Which stream comes first where there is not room for all.
+  std::size_t turn_ = 0;                          // Which stream comes first where there is not room for all …
+  std::size_t reader_turn_ = 0;                   // … and which reader.
+  bool narrow_ = false;                           // There was not room for all.
   std::size_t average_ = std::size_t{64} << 10U;  // Bytes of an event, as seen lately.
 
   std::mutex settling_{};      // Outer: one settlement at a time.

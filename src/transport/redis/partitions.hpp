@@ -1,0 +1,61 @@
+// Categories that are more than one stream: how many, as the servers know, and where events are placed.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidings/delivery.hpp>
+#include <tidings/environment.hpp>
+#include <tidings/stream.hpp>
+
+#include "transport/redis/nodes.hpp"
+#include "transport/redis/partition.hpp"
+
+namespace tidings::transport::redis {
+
+/// The partitions of a stream, by their names; the first is the stream's own.
+using PartitionNames = std::shared_ptr<const std::vector<std::string>>;
+
+/// Events with the partitions that they go to in the place of their streams; owns what those say.
+class Placed {
+ public:
+  std::deque<std::vector<Outgoing>> events{};
+  std::vector<PartitionNames> names{};
+};
+
+/// How many partitions each stream has. The server knows, under `{events:user}:partitions`, so that all who share it
+/// agree; the number only ever grows. Any thread.
+class Partitions {
+ public:
+  Partitions(Nodes& nodes, PartitionWish wish, const Log& log) : nodes_(nodes), wish_(std::move(wish)), log_(log) {}
+
+  /// What was known within the last `fresh`, else what the server says now; with what was wished for.
+  [[nodiscard]] PartitionNames names(std::string_view stream);
+  /// The same events where no stream of theirs has partitions; else copies, which `placed` owns.
+  [[nodiscard]] std::span<const Outgoing> place(std::span<const Outgoing> events, Placed& placed);
+
+  static constexpr std::chrono::milliseconds fresh{10'000};
+
+ private:
+  struct Known {
+    PartitionNames names{};
+    WaitClock::time_point until{};
+    bool told = false;
+  };
+  [[nodiscard]] std::uint32_t ask(const std::string& stream, std::uint32_t wish);
+
+  Nodes& nodes_;
+  const PartitionWish wish_;
+  const Log& log_;
+  std::mutex mutex_{};  // Never held across I/O.
+  std::map<std::string, Known, std::less<>> known_{};
+};
+
+}  // namespace tidings::transport::redis

@@ -1,0 +1,188 @@
+// Reading without a group: pages of a stream, of one partition or merged out of several.
+#include <algorithm>
+#include <condition_variable>
+#include <iterator>
+#include <mutex>
+
+#include "core/envelope_member.hpp"
+#include "transport/redis/store.hpp"
+
+namespace tidings::transport::redis {
+namespace {
+
+constexpr Millis look_again{50};  // At several servers, of which one cannot wait for the first that has something.
+
+// Whether `entry` matches, and then it is in the page.
+bool add_record(Page& page, const ReadRange& range, const Entry& entry) {
+  const Wall stored(Millis(static_cast<std::int64_t>(entry.id.milliseconds)));
+  const std::string type = core::envelope_member(entry.envelope, "type");
+  const bool matches =
+      (!range.from_time || stored >= *range.from_time) && (!range.to_time || stored <= *range.to_time) &&
+      (range.type.empty() || range.type == type) &&
+      (range.id.empty() || core::envelope_member(entry.envelope, "id") == range.id) &&
+      (range.correlation.empty() || core::envelope_member(entry.envelope, "correlationId") == range.correlation);
+  if (!matches) return false;
+  Record& record = page.records.emplace_back();
+  auto block = std::make_shared<std::vector<char>>(entry.envelope.begin(), entry.envelope.end());
+  const std::size_t length = block->size();
+  block->insert(block->end(), type.begin(), type.end());
+  block->resize(block->size() + 64);
+  record.block = std::shared_ptr<const std::byte[]>(block, reinterpret_cast<const std::byte*>(block->data()));
+  record.envelope = {block->data(), length};
+  record.type = {block->data() + length, type.size()};
+  record.position = position_of(entry.id);
+  record.stored_at = stored;
+  return true;
+}
+
+// One pass over what is stored from `low` on; `newest` becomes the last entry it saw.
+Page read_pass(Store& store, const ReadRange& range, const std::string& low, EntryId& newest) {
+  Page page;
+  page.end = true;
+  const std::string high = range.to ? id_of(*range.to).text() : "+";
+  std::string from = range.last ? high : low;
+  bool more = range.limit > 0;
+  while (more) {
+    const Replies answer =
+        range.last ? store.nodes().call(range.stream, {"XREVRANGE", range.stream, from, low, "COUNT", "500"},
+                                        deadline_in(patience))
+                   : store.nodes().call(range.stream, {"XRANGE", range.stream, from, high, "COUNT", "500"},
+                                        deadline_in(patience));
+    const std::size_t size = answer.reply().size();
+    Reply at = answer.reply();
+    at.enter();
+    EntryId last{};
+    for (std::size_t i = 0; i < size && more; ++i, at.skip()) {
+      Entry entry;
+      if (!read_entry(at.here(), entry, false)) continue;
+      last = entry.id;
+      newest = std::max(newest, entry.id);
+      if (!add_record(page, range, entry)) continue;
+      more = page.records.size() < range.limit;
+      page.end = false;
+    }
+    if (size < 500) {
+      page.end = more;
+      break;
+    }
+    from = "(" + last.text();
+  }
+  if (range.last) std::reverse(page.records.begin(), page.records.end());
+  return page;
+}
+
+// The first id that `range` can mean.
+EntryId first_of(const ReadRange& range) {
+  EntryId first = range.from == Position{} ? EntryId{0, 1} : id_of(range.from);
+  if (range.from_time) {
+    const auto ms = std::max<std::int64_t>(range.from_time->time_since_epoch().count(), 0);
+    first = std::max(first, EntryId{static_cast<std::uint64_t>(ms), 0});
+  }
+  return first;
+}
+
+// The time before which the partitions are complete: whatever is added to any of them later has no earlier id. All that
+// was stored before the call is before it, as far as the servers' clocks agree to a second.
+std::uint64_t complete_until(Store& store, const std::vector<std::string>& partitions) {
+  // An injected clock stands still, and nothing is added meanwhile.
+  if (store.environment().clock != &system_clock()) return INT64_MAX;
+  std::int64_t newest = 0;
+  const auto patient = deadline_in(Millis(1'000));
+  for (;;) {
+    std::int64_t oldest = INT64_MAX;
+    const bool first = newest == 0;
+    for (const std::string& each : partitions) {
+      const std::int64_t now = store.now_ms(each);
+      oldest = std::min(oldest, now);
+      if (first) newest = std::max(newest, now);
+      if (!store.nodes().clustered()) break;
+    }
+    if (oldest > newest || WaitClock::now() >= patient) {
+      return static_cast<std::uint64_t>(std::max<std::int64_t>(oldest, 1));
+    }
+  }
+}
+
+// One pass over all partitions, in the order of their ids.
+Page merge_pass(Store& store, const std::vector<std::string>& partitions, const ReadRange& range, EntryId first) {
+  EntryId high{complete_until(store, partitions) - 1, UINT64_MAX};
+  if (range.to) high = std::min(high, id_of(*range.to));
+  Page page;
+  page.end = true;
+  EntryId newest{};
+  for (const std::string& each : partitions) {
+    ReadRange part = range;
+    part.stream = each;
+    part.to = position_of(high);
+    EntryId seen{};
+    Page some = read_pass(store, part, first.text(), seen);
+    // Behind the last that it had room for, a partition may hold more than was read of it.
+    if (!range.last && some.records.size() >= range.limit) high = std::min(high, seen);
+    page.end = page.end && some.end;
+    newest = std::max(newest, seen);
+    std::move(some.records.begin(), some.records.end(), std::back_inserter(page.records));
+  }
+  newest = std::min(newest, high);
+  std::stable_sort(page.records.begin(), page.records.end(),
+                   [](const Record& a, const Record& b) { return a.position < b.position; });
+  const auto beyond = std::find_if(page.records.begin(), page.records.end(),
+                                   [&](const Record& record) { return position_of(high) < record.position; });
+  page.end = page.end && beyond == page.records.end();
+  page.records.erase(beyond, page.records.end());
+  if (range.last && page.records.size() > range.limit) {
+    page.records.erase(page.records.begin(), page.records.end() - static_cast<std::ptrdiff_t>(range.limit));
+  } else if (page.records.size() > range.limit) {
+    // Those of one id stay together, or the next page would begin behind some of them.
+    std::size_t keep = range.limit;
+    while (keep < page.records.size() && page.records[keep].position == page.records[keep - 1].position) ++keep;
+    page.end = page.end && keep == page.records.size();
+    newest = id_of(page.records[keep - 1].position);
+    page.records.resize(keep);
+  }
+  page.next = newest == EntryId{} ? position_of(first) : position_of(newest.next());
+  return page;
+}
+
+Page read_merged(Store& store, const std::vector<std::string>& partitions, const ReadRange& range,
+                 const std::stop_token& stop) {
+  const auto deadline = deadline_in(range.wait);
+  EntryId first = first_of(range);
+  std::mutex mutex;
+  std::condition_variable_any woken;
+  for (;;) {
+    Page page =
+        range.limit == 0 ? Page{.next = position_of(first), .end = false} : merge_pass(store, partitions, range, first);
+    first = id_of(page.next);
+    const auto now = WaitClock::now();
+    if (!page.records.empty() || stop.stop_requested() || now >= deadline || range.limit == 0) return page;
+    if (range.to && id_of(*range.to) < first) return page;
+    std::unique_lock lock(mutex);
+    woken.wait_until(lock, stop, std::min(deadline, now + look_again), [] { return false; });
+  }
+}
+
+}  // namespace
+
+Page read_stream(Store& store, const ReadRange& range, const std::stop_token& stop) {
+  const PartitionNames partitions = store.partitions().names(range.stream);
+  if (partitions->size() > 1) return read_merged(store, *partitions, range, stop);
+  const auto deadline = deadline_in(range.wait);
+  EntryId first = first_of(range);
+  std::unique_ptr<Connection> connection;
+  for (;;) {
+    EntryId newest{};
+    Page page = read_pass(store, range, first.text(), newest);
+    if (newest != EntryId{}) first = newest.next();
+    page.next = newest == EntryId{} && range.from != Position{} ? range.from : position_of(first);
+    if (newest == EntryId{} && range.from == Position{}) page.next = {0, 1};
+    if (!page.records.empty() || stop.stop_requested() || WaitClock::now() >= deadline || range.limit == 0) return page;
+    if (range.to && id_of(*range.to) < first) return page;
+    if (!connection) connection = store.nodes().connect(range.stream, deadline_in(Millis(1'000)));
+    Commands commands;
+    commands.add({"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", range.stream, first.previous().text()});
+    const Received woken = connection->call(commands, deadline_in(Millis(2'000)));
+    if (woken.reply().error()) throw error_of(woken.reply().text());
+  }
+}
+
+}  // namespace tidings::transport::redis
