@@ -7,13 +7,18 @@
 namespace tidings::transport::redis {
 namespace {
 
+// Appends `mark`, a length and the end of the line.
 void append_length(std::string& bytes, char mark, std::size_t length) {
   char text[24];
-  text[0] = mark;
-  char* end = std::to_chars(text + 1, text + sizeof text - 2, length).ptr;
-  *end++ = '\r';
-  *end++ = '\n';
-  bytes.append(text, end);
+  char* end = text + sizeof text;
+  *--end = '\n';
+  *--end = '\r';
+  do {
+    *--end = static_cast<char>('0' + length % 10);
+    length /= 10;
+  } while (length > 0);
+  *--end = mark;
+  bytes.append(end, text + sizeof text);
 }
 
 // An integer that takes the whole of `text`.
@@ -70,6 +75,12 @@ Commands& Commands::add(std::initializer_list<std::string_view> words) {
   return *this;
 }
 
+Commands& Commands::add_with(std::string_view prefix, std::string_view last) {
+  starts_.push_back(bytes_.size());
+  bytes_.append(prefix);
+  return word(last);
+}
+
 void ReplyParser::reset(std::size_t replies) noexcept {
   values_.clear();
   starts_.clear();
@@ -90,6 +101,7 @@ void ReplyParser::move_to(std::vector<Value>& values, std::vector<std::size_t>& 
 ReplyParser::Status ReplyParser::parse(std::string_view bytes) {
   while (starts_.size() < wanted_) {
     missing_ = 0;
+    if (usual_value(bytes)) continue;
     if (const Status status = value(bytes); status != Status::complete) return status;
   }
   return Status::complete;
@@ -100,6 +112,53 @@ void ReplyParser::finished() {
   if (!open_.empty()) return;
   starts_.push_back(begun_);
   begun_ = values_.size();
+}
+
+namespace {
+
+// Reads the digits at `at`, a line's end among them, off `bytes`; 0 when it is anything but a number of up to nine
+// digits that ends there, else the place behind the line.
+std::size_t short_number(std::string_view bytes, std::size_t at, std::int64_t& value) noexcept {
+  std::uint32_t number = 0;
+  const std::size_t first = at, end = std::min(bytes.size(), at + 9);
+  for (; at < end; ++at) {
+    const unsigned digit = static_cast<unsigned char>(bytes[at]) - unsigned{'0'};
+    if (digit > 9) break;
+    number = number * 10 + digit;
+  }
+  if (at == first || bytes.size() - at < 2 || bytes[at] != '\r' || bytes[at + 1] != '\n') return 0;
+  value = number;
+  return at + 2;
+}
+
+}  // namespace
+
+// Takes in a text or an array as nearly all are; anything else is left to value().
+bool ReplyParser::usual_value(std::string_view bytes) {
+  if (at_ >= bytes.size()) return false;
+  const char mark = bytes[at_];
+  if (mark != '$' && mark != '*') return false;
+  Value value;
+  const std::size_t behind = short_number(bytes, at_ + 1, value.number);
+  if (behind == 0) return false;
+  const auto size = static_cast<std::size_t>(value.number);
+  if (mark == '$') {
+    if (value.number > longest_text || bytes.size() - behind < size + 2) return false;
+    if (bytes[behind + size] != '\r' || bytes[behind + size + 1] != '\n') return false;
+    value.kind = Value::Kind::text;
+    value.offset = behind;
+    at_ = behind + size + 2;
+    values_.push_back(value);
+    finished();
+    return true;
+  }
+  if (value.number == 0 || value.number > most_elements || open_.size() >= deepest) return false;
+  value.kind = Value::Kind::array;
+  value.offset = at_ + 1;
+  at_ = behind;
+  values_.push_back(value);
+  open_.push_back(value.number);
+  return true;
 }
 
 // Takes one value in, or leaves everything as it was.
@@ -170,24 +229,10 @@ ReplyParser::Status ReplyParser::value(std::string_view bytes) {
   return Status::complete;
 }
 
-std::string_view Reply::text() const noexcept {
-  const Value& value = current();
-  if (value.kind != Value::Kind::text && value.kind != Value::Kind::error) return {};
-  return bytes_.substr(value.offset, static_cast<std::size_t>(value.number));
-}
-
 std::int64_t Reply::integer(std::int64_t otherwise) const noexcept {
   if (kind() == Value::Kind::integer) return current().number;
   std::int64_t value = 0;
   return kind() == Value::Kind::text && parse_integer(text(), value) ? value : otherwise;
-}
-
-std::size_t Reply::size() const noexcept {
-  return kind() == Value::Kind::array ? static_cast<std::size_t>(current().number) : 0;
-}
-
-void Reply::skip() noexcept {
-  for (std::size_t left = 1; left > 0 && index_ < values_->size(); --left, ++index_) left += size();
 }
 
 Reply Reply::operator[](std::size_t index) const noexcept {
@@ -203,16 +248,36 @@ Reply Reply::operator[](std::size_t index) const noexcept {
 
 std::string EntryId::text() const { return std::to_string(milliseconds) + "-" + std::to_string(sequence); }
 
+namespace {
+
+// Reads digits off the front of `text`, at least one; false where they are none, or more than a number holds.
+bool take_number(std::string_view& text, std::uint64_t& value) noexcept {
+  std::size_t count = 0;
+  std::uint64_t number = 0;
+  // Nineteen digits always fit.
+  for (; count < text.size() && count < 19; ++count) {
+    const unsigned digit = static_cast<unsigned char>(text[count]) - unsigned{'0'};
+    if (digit > 9) break;
+    number = number * 10 + digit;
+  }
+  if (count == 19) {
+    const char* const end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, number);
+    if (error != std::errc{}) return false;
+    count = static_cast<std::size_t>(stopped - text.data());
+  }
+  value = number;
+  text.remove_prefix(count);
+  return count > 0;
+}
+
+}  // namespace
+
 bool parse_id(std::string_view text, EntryId& id) noexcept {
-  const std::size_t dash = text.find('-');
-  if (dash == std::string_view::npos) return false;
-  const auto whole = [](std::string_view digits, std::uint64_t& value) {
-    const char* const end = digits.data() + digits.size();
-    const auto [stopped, error] = std::from_chars(digits.data(), end, value);
-    return error == std::errc{} && stopped == end && !digits.empty();
-  };
   EntryId read;
-  if (!whole(text.substr(0, dash), read.milliseconds) || !whole(text.substr(dash + 1), read.sequence)) return false;
+  if (!take_number(text, read.milliseconds) || !text.starts_with('-')) return false;
+  text.remove_prefix(1);
+  if (!take_number(text, read.sequence) || !text.empty()) return false;
   id = read;
   return true;
 }
