@@ -7,6 +7,8 @@
 #include <tidings/detail/json_writer.hpp>
 #include <tidings/error.hpp>
 
+#include "core/gathered.hpp"
+
 namespace tidings::core {
 namespace {
 
@@ -44,19 +46,21 @@ void append_metadata(std::string& out, const EnvelopeView& view) {
 }
 
 void append_parts(std::string& out, const EnvelopeView& view) {
-  out += R"({"id":)";
-  append_json_string(out, view.id);
-  out += R"(,"type":)";
-  append_json_string(out, view.type);
-  out += R"(,"version":)";
-  append_json_string(out, view.version);
-  out += R"(,"timestamp":")";
-  append_time(out, view.timestamp);
-  out += R"(","source":)";
-  append_json_string(out, view.source);
-  out += R"(,"correlationId":)";
-  append_json_string(out, view.correlation_id);
-  out += R"(,"data":)";
+  Gathered head(out);
+  head.raw(R"({"id":)");
+  head.string(view.id);
+  head.raw(R"(,"type":)");
+  head.string(view.type);
+  head.raw(R"(,"version":)");
+  head.string(view.version);
+  head.raw(R"(,"timestamp":")");
+  head.time(view.timestamp);
+  head.raw(R"(","source":)");
+  head.string(view.source);
+  head.raw(R"(,"correlationId":)");
+  head.string(view.correlation_id);
+  head.raw(R"(,"data":)");
+  head.flush();
   view.write_data(out, view.data);
   append_metadata(out, view);
   out += '}';

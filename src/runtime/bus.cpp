@@ -29,7 +29,7 @@ void take_result(PublishResult& told, const transport::Result& result) {
   told.ambiguous = result.ambiguous;
   told.code = result.code;
   told.retryable = result.retryable;
-  told.message = result.message;
+  if (!result.message.empty()) told.message = result.message;
 }
 
 /// The buffer of a thread that publishes. Kept between calls, but never at the size of an exceptional one.
@@ -133,7 +133,8 @@ std::vector<PublishResult> Bus::publish_many(std::span<const detail::TypedData> 
   std::vector<std::size_t> places;
   messages.reserve(batch.size());
   places.reserve(batch.size());
-  const Inherited inherited = inherited_of(*state_);
+  Inherited inherited = inherited_of(*state_);
+  inherited.now = state_->options().environment.clock->wall();
   for (std::size_t i = 0; i < batch.size(); ++i) {
     try {
       messages.push_back(runtime::append_message(arena, batch[i], options, inherited, state_->options().environment));

@@ -40,6 +40,8 @@ struct Part {
   std::size_t next = 0;  // Of `sent`: the first that is not in `commands` yet.
   std::size_t bytes = 0;
   std::string_view stream{}, id{};
+  std::string prefix{};  // What every command on `prefix_stream` begins with.
+  std::string_view prefix_stream{};
   bool waits = false;
 };
 
@@ -94,7 +96,13 @@ bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, 
   const std::size_t begun = part.commands.bytes().size();
   while (part.next < part.sent.size() && part.commands.bytes().size() - begun < slice) {
     const Outgoing& item = items[part.sent[part.next++]];
-    part.commands.begin(5).word("XADD").word(item.stream).word(part.id).word("event").word(item.envelope);
+    if (part.prefix.empty() || item.stream != part.prefix_stream) {
+      Commands words;
+      words.begin(5).word("XADD").word(item.stream).word(part.id).word("event");
+      part.prefix = words.bytes();
+      part.prefix_stream = item.stream;
+    }
+    part.commands.add_with(part.prefix, item.envelope);
   }
   if (part.next < part.sent.size()) return true;
   if (part.waits) {
