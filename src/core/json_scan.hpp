@@ -62,6 +62,24 @@ using PlainRun = PlainVector;
 using PlainRun = PlainWord;
 #endif
 
+/// Whether `size` bytes are the same. Names are short: a call would cost more than comparing them.
+[[nodiscard]] inline bool same_bytes(const char* a, const char* b, std::size_t size) noexcept {
+  const auto same = [&](auto word, std::size_t at) {
+    auto other = word;
+    std::memcpy(&word, a + at, sizeof word);
+    std::memcpy(&other, b + at, sizeof other);
+    return word == other;
+  };
+  if (size > 16) return std::memcmp(a, b, size) == 0;
+  // The second word overlaps the first.
+  if (size >= 8) return same(std::uint64_t{}, 0) && same(std::uint64_t{}, size - 8);
+  if (size >= 4) return same(std::uint32_t{}, 0) && same(std::uint32_t{}, size - 4);
+  for (std::size_t i = 0; i < size; ++i) {
+    if (a[i] != b[i]) return false;
+  }
+  return true;
+}
+
 /// Whether nothing in `text` ends a plain run. `high` becomes other than 0 when there may be bytes beyond ASCII; it
 /// says nothing of what stands behind a byte that does end one.
 [[nodiscard]] inline bool is_plain(std::string_view text, unsigned& high) noexcept {
@@ -149,7 +167,7 @@ class JsonScan {
   bool take_name(std::string_view name) noexcept {
     if (static_cast<std::size_t>(end_ - at_) < name.size() + 3 || *at_ != '"') return false;
     const char* const behind = at_ + 1 + name.size();
-    if (behind[0] != '"' || behind[1] != ':' || std::memcmp(at_ + 1, name.data(), name.size()) != 0) return false;
+    if (behind[0] != '"' || behind[1] != ':' || !same_bytes(at_ + 1, name.data(), name.size())) return false;
     at_ = behind + 2;
     return true;
   }
