@@ -24,6 +24,14 @@ class Gathered {
   Gathered(const Gathered&) = delete;
   Gathered& operator=(const Gathered&) = delete;
 
+  /// Adds what is written in code, which is short.
+  template <std::size_t size>
+  void literal(const char (&text)[size]) {
+    static_assert(size <= 64);
+    if (room() < size - 1) flush();
+    std::memcpy(text_ + used_, text, size - 1);
+    used_ += size - 1;
+  }
   /// Adds `text` as it is.
   void raw(std::string_view text) {
     if (text.size() > room()) {

@@ -80,7 +80,7 @@ void write_members(std::string& out, std::span<const MemberForm> members, const 
     core::Gathered key(out);
     key.raw(separator);
     key.raw(member.name);
-    key.raw("\":");
+    key.literal("\":");
     key.flush();
     separator = ",\"";
     member.write(out, object, depth + 1);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -40,9 +41,27 @@ struct Part {
   std::size_t next = 0;  // Of `sent`: the first that is not in `commands` yet.
   std::size_t bytes = 0;
   std::string_view stream{}, id{};
+  bool waits = false;
   std::string prefix{};  // What every command on `prefix_stream` begins with.
   std::string_view prefix_stream{};
-  bool waits = false;
+
+  // Commands take the room that the last ones of the thread had, unless that was exceptional: asking the kernel for so
+  // much anew costs more than filling it.
+  Part() { std::swap(commands, room()); }
+  ~Part() {
+    constexpr std::size_t most_kept = 4U << 20;
+    if (commands.capacity() > most_kept || commands.capacity() < room().capacity()) return;
+    commands.clear();
+    std::swap(commands, room());
+  }
+  Part(const Part&) = delete;
+  Part& operator=(const Part&) = delete;
+
+ private:
+  static Commands& room() {
+    thread_local Commands of_thread;
+    return of_thread;
+  }
 };
 
 // How long a server is let wait at once: shorter than the silence by which one that hangs is known.
@@ -91,11 +110,29 @@ std::string await_confirmation(Store& store, const Part& part, const Replies& se
 // Bytes that are sent before the next are written: the server begins with its work meanwhile.
 constexpr std::size_t slice = 48U << 10;
 
+// The items of a call. Where `more` is, it makes further ones, and says whether there may be others behind them.
+struct Items {
+  std::span<const Outgoing> all{};
+  std::span<Result> results{};
+  std::function<bool()> more{};
+
+  // Makes more of them, if there are any, until `part` has something to send.
+  void make(const Part& part) {
+    while (more && part.next == part.sent.size()) {
+      if (!more()) more = nullptr;
+    }
+  }
+  // Makes all that are left; what comes too late to be sent has a result all the same.
+  void finish(Part& part) {
+    for (; more; part.next = part.sent.size()) make(part);
+  }
+};
+
 // Adds a slice of what is to be sent; false when it was the last.
-bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, Level level, Millis within) {
+bool add_slice(Part& part, const Store& store, Items& items, Level level, Millis within) {
   const std::size_t begun = part.commands.bytes().size();
-  while (part.next < part.sent.size() && part.commands.bytes().size() - begun < slice) {
-    const Outgoing& item = items[part.sent[part.next++]];
+  for (items.make(part); part.next < part.sent.size() && part.commands.bytes().size() - begun < slice;) {
+    const Outgoing& item = items.all[part.sent[part.next++]];
     if (part.prefix.empty() || item.stream != part.prefix_stream) {
       Commands words;
       words.begin(5).word("XADD").word(item.stream).word(part.id).word("event");
@@ -104,7 +141,7 @@ bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, 
     }
     part.commands.add_with(part.prefix, item.envelope);
   }
-  if (part.next < part.sent.size()) return true;
+  if (items.more || part.next < part.sent.size()) return true;
   if (part.waits) {
     add_wait(part.commands, store, level, within);
     part.commands.close_with_last();
@@ -112,32 +149,55 @@ bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, 
   return false;
 }
 
-void send(Store& store, Part& part, std::span<const Outgoing> items, Level level, WaitClock::time_point deadline,
-          std::span<Result> results) {
+void send(Store& store, Part& part, Items& items, Level level, WaitClock::time_point deadline) {
   std::optional<Error> failure;
   const auto fill = [&](Commands&) {
     return add_slice(part, store, items, level, std::chrono::floor<Millis>(deadline - WaitClock::now()));
   };
+  const bool more = fill(part.commands);
   const Nodes::Lane lane = part.waits ? Nodes::Lane::waiting : Nodes::Lane::shared;
-  const bool more = add_slice(part, store, items, level, std::chrono::floor<Millis>(deadline - WaitClock::now()));
   const Replies replies = more ? store.nodes().run(part.stream, part.commands, fill, deadline, failure, lane)
                                : store.nodes().run(part.stream, part.commands, deadline, failure, lane);
+  items.finish(part);
+  const std::span<const Outgoing> all = items.all;
+  const std::span<Result> results = items.results;
   for (std::size_t k = 0; k < part.sent.size(); ++k) {
     const std::size_t i = part.sent[k];
     if (failure && !replies.sent()) {
-      set_error(results[i], items[i], *failure);
+      set_error(results[i], all[i], *failure);
       // Not unclear, whatever kept the connection from being made.
       if (failure->code() == ErrorCode::timeout) results[i].code = ErrorCode::unavailable;
     } else if (k >= replies.count() || replies.lost(k)) {
       set_unclear(results[i], failure ? failure->what() : "redis: no answer came");
     } else {
-      decide(store, replies.reply(k), items[i], results[i], deadline);
+      decide(store, replies.reply(k), all[i], results[i], deadline);
     }
   }
   if (!part.waits || !replies.sent()) return;
   const std::string why = failure ? failure->what() : await_confirmation(store, part, replies, level, deadline);
   for (const std::size_t i : part.sent) {
     if (!why.empty() && results[i].code == ErrorCode::ok) set_unclear(results[i], why);
+  }
+}
+
+}  // namespace
+
+namespace {
+
+bool must_wait(const Store& store, Level level) {
+  return level == Level::replicated || (level == Level::disk && store.waits_for_disk());
+}
+
+// Sends a part; whatever happens, each of its items has a result.
+void store_part(Store& store, Part& part, Items& items, Level level, WaitClock::time_point deadline) {
+  try {
+    send(store, part, items, level, deadline);
+  } catch (const Error& error) {
+    items.finish(part);
+    for (const std::size_t i : part.sent) {
+      Result& result = items.results[i];
+      if (result.code == ErrorCode::ok && result.position == Position{}) set_unclear(result, error.what());
+    }
   }
 }
 
@@ -156,19 +216,38 @@ void add_events(Store& store, std::span<const Outgoing> items, Level level, Mill
     last->bytes += items[i].envelope.size() + items[i].stream.size() + 80;
     last->sent.push_back(i);
   }
+  Items all{.all = items, .results = results};
   for (auto& [place, part] : parts) {
-    part.waits = level == Level::replicated || (level == Level::disk && store.waits_for_disk());
+    part.waits = must_wait(store, level);
     part.id = id;
     part.commands.reserve(part.sent.size() + 1, part.bytes + 128);
-    try {
-      send(store, part, items, level, deadline, results);
-    } catch (const Error& error) {
-      for (const std::size_t i : part.sent) {
-        if (results[i].code == ErrorCode::ok && results[i].position == Position{})
-          set_unclear(results[i], error.what());
-      }
-    }
+    store_part(store, part, all, level, deadline);
   }
+}
+
+void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis within, std::vector<Outgoing>& items,
+                 std::vector<Result>& results) {
+  const auto deadline = deadline_in(within);
+  const std::string id = store.id_word();
+  Part part;
+  part.waits = must_wait(store, level);
+  part.id = id;
+  Items all{.all = items, .results = results};
+  all.more = [&] {
+    std::size_t taken = items.size();
+    const bool goes_on = more(items);
+    results.resize(items.size());
+    all.all = items;
+    all.results = results;
+    for (; taken < items.size(); ++taken) {
+      if (acceptable(items[taken], store.capabilities(), results[taken])) part.sent.push_back(taken);
+    }
+    return goes_on;
+  };
+  all.make(part);
+  if (part.sent.empty()) return;
+  part.stream = items[part.sent.front()].stream;
+  store_part(store, part, all, level, deadline);
 }
 
 }  // namespace tidings::transport::redis

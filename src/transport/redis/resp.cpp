@@ -7,18 +7,24 @@
 namespace tidings::transport::redis {
 namespace {
 
+// Writes `number` in front of `end`, and returns where it begins.
+char* write_before(char* end, std::uint64_t number) noexcept {
+  do {
+    *--end = static_cast<char>('0' + number % 10);
+    number /= 10;
+  } while (number > 0);
+  return end;
+}
+
 // Appends `mark`, a length and the end of the line.
 void append_length(std::string& bytes, char mark, std::size_t length) {
   char text[24];
-  char* end = text + sizeof text;
-  *--end = '\n';
-  *--end = '\r';
-  do {
-    *--end = static_cast<char>('0' + length % 10);
-    length /= 10;
-  } while (length > 0);
-  *--end = mark;
-  bytes.append(end, text + sizeof text);
+  char* const end = text + sizeof text;
+  end[-2] = '\r';
+  end[-1] = '\n';
+  char* const first = write_before(end - 2, length) - 1;
+  *first = mark;
+  bytes.append(first, static_cast<std::size_t>(end - first));
 }
 
 // An integer that takes the whole of `text`.
@@ -62,11 +68,21 @@ Commands& Commands::word(std::int64_t number) {
 }
 
 Commands& Commands::word(const EntryId& id) {
-  char text[48];
-  char* end = std::to_chars(text, text + 20, id.milliseconds).ptr;
-  *end++ = '-';
-  end = std::to_chars(end, text + sizeof text, id.sequence).ptr;
-  return word(std::string_view(text, static_cast<std::size_t>(end - text)));
+  // "$15\r\n1716000000000-0\r\n", from its end to its beginning.
+  char text[56];
+  char* const end = text + sizeof text;
+  end[-2] = '\r';
+  end[-1] = '\n';
+  char* first = write_before(end - 2, id.sequence);
+  *--first = '-';
+  first = write_before(first, id.milliseconds);
+  const auto length = static_cast<std::size_t>(end - 2 - first);
+  *--first = '\n';
+  *--first = '\r';
+  first = write_before(first, length);
+  *--first = '$';
+  bytes_.append(first, static_cast<std::size_t>(end - first));
+  return *this;
 }
 
 Commands& Commands::add(std::initializer_list<std::string_view> words) {
@@ -77,8 +93,23 @@ Commands& Commands::add(std::initializer_list<std::string_view> words) {
 
 Commands& Commands::add_with(std::string_view prefix, std::string_view last) {
   starts_.push_back(bytes_.size());
-  bytes_.append(prefix);
-  return word(last);
+  char text[24];
+  char* const end = text + sizeof text;
+  end[-2] = '\r';
+  end[-1] = '\n';
+  char* const first = write_before(end - 2, last.size()) - 1;
+  *first = '$';
+  const auto length = static_cast<std::size_t>(end - first);
+  const std::size_t before = bytes_.size();
+  // Four appends would check four times whether there is room.
+  bytes_.resize(before + prefix.size() + length + last.size() + 2);
+  char* to = bytes_.data() + before;
+  to = std::copy_n(prefix.data(), prefix.size(), to);
+  to = std::copy_n(first, length, to);
+  to = std::copy_n(last.data(), last.size(), to);
+  to[0] = '\r';
+  to[1] = '\n';
+  return *this;
 }
 
 void ReplyParser::reset(std::size_t replies) noexcept {
@@ -90,12 +121,12 @@ void ReplyParser::reset(std::size_t replies) noexcept {
 }
 
 void ReplyParser::move_to(std::vector<Value>& values, std::vector<std::size_t>& starts) {
-  // The next reply is likely to be as long as this one.
-  const std::size_t usual = std::min<std::size_t>(values_.size(), 1U << 16);
+  // The next reply is likely to be as long as the longest of the last ones; short and long ones take turns.
+  usual_ = std::max(std::min<std::size_t>(values_.size(), 1U << 16), usual_ - usual_ / 8);
   values = std::move(values_);
   starts = std::move(starts_);
   reset();
-  values_.reserve(usual);
+  values_.reserve(usual_);
 }
 
 ReplyParser::Status ReplyParser::parse(std::string_view bytes) {

@@ -52,6 +52,8 @@ class Commands {
   [[nodiscard]] std::string_view bytes() const noexcept { return bytes_; }
   /// How many commands, and so how many replies.
   [[nodiscard]] std::size_t count() const noexcept { return starts_.size(); }
+  /// How many bytes there is room for.
+  [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }
   void clear() noexcept {
     bytes_.clear();
     starts_.clear();
@@ -104,7 +106,7 @@ class ReplyParser {
   std::vector<Value> values_{};
   std::vector<std::size_t> starts_{};
   std::vector<std::int64_t> open_{};  // Elements that are missing of each array that is not complete.
-  std::size_t at_ = 0, missing_ = 0, begun_ = 0, wanted_ = 1;
+  std::size_t at_ = 0, missing_ = 0, begun_ = 0, wanted_ = 1, usual_ = 0;
 };
 
 /// Walks the values of a complete reply.
