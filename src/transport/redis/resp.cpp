@@ -1,6 +1,7 @@
 #include "transport/redis/resp.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cstring>
 
@@ -75,7 +76,22 @@ Commands& Commands::word(const EntryId& id) {
   end[-1] = '\n';
   char* first = write_before(end - 2, id.sequence);
   *--first = '-';
-  first = write_before(first, id.milliseconds);
+  // Many ids in a row are of the same millisecond.
+  struct Last {
+    std::uint64_t milliseconds = 0;
+    std::size_t size = 1;
+    char text[20]{'0'};
+  };
+  thread_local Last last;
+  if (id.milliseconds != last.milliseconds) {
+    char digits[20];
+    char* const begin = write_before(digits + sizeof digits, id.milliseconds);
+    last.size = static_cast<std::size_t>(digits + sizeof digits - begin);
+    std::copy_n(begin, last.size, last.text);
+    last.milliseconds = id.milliseconds;
+  }
+  first -= last.size;
+  std::copy_n(last.text, last.size, first);
   const auto length = static_cast<std::size_t>(end - 2 - first);
   *--first = '\n';
   *--first = '\r';
@@ -121,18 +137,19 @@ void ReplyParser::reset(std::size_t replies) noexcept {
 }
 
 void ReplyParser::move_to(std::vector<Value>& values, std::vector<std::size_t>& starts) {
-  // The next reply is likely to be as long as the longest of the last ones; short and long ones take turns.
-  usual_ = std::max(std::min<std::size_t>(values_.size(), 1U << 16), usual_ - usual_ / 8);
-  values = std::move(values_);
-  starts = std::move(starts_);
+  // What the caller had makes room for the next.
+  values.swap(values_);
+  starts.swap(starts_);
   reset();
-  values_.reserve(usual_);
+  constexpr std::size_t most_kept = 1U << 16;
+  if (values_.capacity() > most_kept) std::vector<Value>().swap(values_);
 }
 
 ReplyParser::Status ReplyParser::parse(std::string_view bytes) {
   while (starts_.size() < wanted_) {
     missing_ = 0;
-    if (usual_value(bytes)) continue;
+    usual_values(bytes);
+    if (starts_.size() == wanted_) break;
     if (const Status status = value(bytes); status != Status::complete) return status;
   }
   return Status::complete;
@@ -145,51 +162,38 @@ void ReplyParser::finished() {
   begun_ = values_.size();
 }
 
-namespace {
-
-// Reads the digits at `at`, a line's end among them, off `bytes`; 0 when it is anything but a number of up to nine
-// digits that ends there, else the place behind the line.
-std::size_t short_number(std::string_view bytes, std::size_t at, std::int64_t& value) noexcept {
-  std::uint32_t number = 0;
-  const std::size_t first = at, end = std::min(bytes.size(), at + 9);
-  for (; at < end; ++at) {
-    const unsigned digit = static_cast<unsigned char>(bytes[at]) - unsigned{'0'};
-    if (digit > 9) break;
-    number = number * 10 + digit;
+// Takes in texts and arrays as nearly all are, as many as there are; anything else is left to value().
+void ReplyParser::usual_values(std::string_view bytes) {
+  const char* const base = bytes.data();
+  const char* const end = base + bytes.size();
+  constexpr std::ptrdiff_t most_digits = 9, shortest = 4;
+  while (starts_.size() < wanted_) {
+    const char* at = base + at_;
+    if (end - at < shortest || (*at != '$' && *at != '*')) return;
+    const bool text = *at++ == '$';
+    const char* const limit = end - at > most_digits ? at + most_digits : end;
+    const char* const digits = at;
+    std::uint32_t number = 0;
+    for (; at != limit; ++at) {
+      const unsigned digit = static_cast<unsigned char>(*at) - unsigned{'0'};
+      if (digit > 9) break;
+      number = number * 10 + digit;
+    }
+    if (at == digits || end - at < 2 || at[0] != '\r' || at[1] != '\n') return;
+    at += 2;
+    if (text) {
+      if (number > longest_text || end - at < std::ptrdiff_t{number} + 2) return;
+      if (at[number] != '\r' || at[number + 1] != '\n') return;
+      values_.push_back({Value::Kind::text, static_cast<std::size_t>(at - base), number});
+      at_ = static_cast<std::size_t>(at - base) + number + 2;
+      finished();
+    } else {
+      if (number == 0 || number > most_elements || open_.size() >= deepest) return;
+      values_.push_back({Value::Kind::array, at_ + 1, number});
+      at_ = static_cast<std::size_t>(at - base);
+      open_.push_back(number);
+    }
   }
-  if (at == first || bytes.size() - at < 2 || bytes[at] != '\r' || bytes[at + 1] != '\n') return 0;
-  value = number;
-  return at + 2;
-}
-
-}  // namespace
-
-// Takes in a text or an array as nearly all are; anything else is left to value().
-bool ReplyParser::usual_value(std::string_view bytes) {
-  if (at_ >= bytes.size()) return false;
-  const char mark = bytes[at_];
-  if (mark != '$' && mark != '*') return false;
-  Value value;
-  const std::size_t behind = short_number(bytes, at_ + 1, value.number);
-  if (behind == 0) return false;
-  const auto size = static_cast<std::size_t>(value.number);
-  if (mark == '$') {
-    if (value.number > longest_text || bytes.size() - behind < size + 2) return false;
-    if (bytes[behind + size] != '\r' || bytes[behind + size + 1] != '\n') return false;
-    value.kind = Value::Kind::text;
-    value.offset = behind;
-    at_ = behind + size + 2;
-    values_.push_back(value);
-    finished();
-    return true;
-  }
-  if (value.number == 0 || value.number > most_elements || open_.size() >= deepest) return false;
-  value.kind = Value::Kind::array;
-  value.offset = at_ + 1;
-  at_ = behind;
-  values_.push_back(value);
-  open_.push_back(value.number);
-  return true;
 }
 
 // Takes one value in, or leaves everything as it was.
@@ -281,10 +285,25 @@ std::string EntryId::text() const { return std::to_string(milliseconds) + "-" + 
 
 namespace {
 
+// Reads eight bytes at once; false, and nothing is changed, when one of them is no digit.
+bool eight_digits(const char* from, std::uint64_t& number) noexcept {
+  if constexpr (std::endian::native != std::endian::little) return false;
+  std::uint64_t word = 0;
+  std::memcpy(&word, from, sizeof word);
+  constexpr std::uint64_t high_halves = 0xF0F0F0F0F0F0F0F0, sixes = 0x0606060606060606;
+  if (((word & high_halves) | ((word + sixes) & high_halves) >> 4) != 0x3333333333333333) return false;
+  // Neighbours are joined to pairs, these to fours, and these to eight.
+  word = (word & 0x0F0F0F0F0F0F0F0F) * (10 * 256 + 1) >> 8;
+  word = (word & 0x00FF00FF00FF00FF) * (100 * 65536 + 1) >> 16;
+  number = (word & 0x0000FFFF0000FFFF) * ((std::uint64_t{10'000} << 32) + 1) >> 32;
+  return true;
+}
+
 // Reads digits off the front of `text`, at least one; false where they are none, or more than a number holds.
 bool take_number(std::string_view& text, std::uint64_t& value) noexcept {
   std::size_t count = 0;
   std::uint64_t number = 0;
+  if (text.size() >= 8 && eight_digits(text.data(), number)) count = 8;
   // Nineteen digits always fit.
   for (; count < text.size() && count < 19; ++count) {
     const unsigned digit = static_cast<unsigned char>(text[count]) - unsigned{'0'};

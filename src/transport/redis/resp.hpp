@@ -91,7 +91,7 @@ class ReplyParser {
   [[nodiscard]] std::size_t missing() const noexcept { return missing_; }
   /// Makes ready for the next `replies` replies.
   void reset(std::size_t replies = 1) noexcept;
-  /// Gives away what was parsed, and makes ready for one reply.
+  /// Gives away what was parsed in exchange for the caller's room, and makes ready for one reply.
   void move_to(std::vector<Value>& values, std::vector<std::size_t>& starts);
 
   /// What a reply may claim before anything is allocated for it.
@@ -100,13 +100,13 @@ class ReplyParser {
 
  private:
   Status value(std::string_view bytes);
-  bool usual_value(std::string_view bytes);
+  void usual_values(std::string_view bytes);
   void finished();
 
   std::vector<Value> values_{};
   std::vector<std::size_t> starts_{};
   std::vector<std::int64_t> open_{};  // Elements that are missing of each array that is not complete.
-  std::size_t at_ = 0, missing_ = 0, begun_ = 0, wanted_ = 1, usual_ = 0;
+  std::size_t at_ = 0, missing_ = 0, begun_ = 0, wanted_ = 1;
 };
 
 /// Walks the values of a complete reply.
