@@ -87,7 +87,17 @@ void write_ulid(char* out, Wall time, std::uint64_t high, std::uint64_t low) noe
     for (int left = digits - 2; left >= 0; left -= 2, to += 2)
       std::memcpy(to, pairs[bits >> 5 * left & 1023].data(), 2);
   };
-  put(out, millis, 10);
+  // Many ids in a row are of the same millisecond.
+  struct Last {
+    std::uint64_t millis = 0;
+    char text[10]{'0', '0', '0', '0', '0', '0', '0', '0', '0', '0'};
+  };
+  thread_local Last last;
+  if (millis != last.millis) {
+    put(last.text, millis, 10);
+    last.millis = millis;
+  }
+  std::memcpy(out, last.text, sizeof last.text);
   put(out + 10, high, 8);
   put(out + 18, low, 8);
 }

@@ -91,7 +91,8 @@ void write_new_time(char* text, Wall time) noexcept {
   // The wire's four digits end at 9999; a time beyond is a caller's mistake and is written as the nearest that fits.
   const int year = static_cast<int>(date.year());
   if (year < 0 || year > 9999) {
-    std::memcpy(text, year < 0 ? "0000-01-01T00:00:00.000Z" : "9999-12-31T23:59:59.999Z", 24);
+    const std::string_view nearest = year < 0 ? "0000-01-01T00:00:00.000Z" : "9999-12-31T23:59:59.999Z";
+    nearest.copy(text, nearest.size());
     return;
   }
   put_digits(text, static_cast<unsigned>(year), 4);
