@@ -2,19 +2,9 @@
 
 #include <tidings/event.hpp>
 
+#include "core/json_scan.hpp"
+
 namespace tidings::core {
-namespace {
-
-// Returns the place behind the string whose opening quote is at `at`.
-std::size_t skip_string(std::string_view text, std::size_t at) {
-  for (++at; at < text.size() && text[at] != '"'; ++at) {
-    if (text[at] == '\\') ++at;
-  }
-  return at + 1;
-}
-
-}  // namespace
-
 namespace {
 
 // The string at the top level under `name`, with its quotes; empty when there is none.
@@ -22,21 +12,21 @@ std::string_view find_token(std::string_view envelope, std::string_view name) no
   int depth = 0;
   bool want_key = false;
   std::string_view key;
-  for (std::size_t at = 0; at < envelope.size();) {
-    const char c = envelope[at];
+  JsonScan scan(envelope, 0, false);
+  while (!scan.ended()) {
+    const char c = scan.peek();
     if (c != '"') {
       if (c == '{' || c == '[') ++depth;
       if (c == '}' || c == ']') --depth;
       if (depth == 1 && (c == '{' || c == ',')) want_key = true;
       if (c == ':') want_key = false;
-      ++at;
+      scan.step();
       continue;
     }
-    const std::size_t end = skip_string(envelope, at);
-    if (end > envelope.size()) return {};
-    const std::string_view token = envelope.substr(at, end - at);
-    at = end;
+    const char* const begin = scan.at();
+    if (!scan.glance()) return {};
     if (depth != 1) continue;
+    const std::string_view token(begin, static_cast<std::size_t>(scan.at() - begin));
     if (want_key) {
       key = token.substr(1, token.size() - 2);
     } else if (key == name) {

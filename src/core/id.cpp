@@ -7,9 +7,12 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstring>
 #include <memory>
 
 #include <tidings/error.hpp>
+
+#include "core/id_text.hpp"
 
 namespace tidings {
 namespace {
@@ -69,17 +72,41 @@ class SystemRandom final : public Random {
 
 constexpr std::string_view crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-void append_ulid(std::string& out, Wall time, const std::array<std::uint8_t, 10>& entropy) {
+/// What every ten bits are written as.
+constexpr auto pairs = [] {
+  std::array<std::array<char, 2>, 1024> all{};
+  for (std::size_t bits = 0; bits < all.size(); ++bits) all[bits] = {crockford[bits >> 5], crockford[bits & 31]};
+  return all;
+}();
+
+/// Writes the 26 characters of a ULID whose random bits are the two parts of 40.
+void write_ulid(char* out, Wall time, std::uint64_t high, std::uint64_t low) noexcept {
   const auto millis =
       static_cast<std::uint64_t>(std::max<std::int64_t>(time.time_since_epoch().count(), 0)) & 0xFFFF'FFFF'FFFF;
-  char text[26];
-  for (int i = 0; i < 10; ++i) text[i] = crockford[(millis >> (45 - 5 * i)) & 31];
-  // 80 bits are sixteen digits of five bits; each half of 40 bits is eight of them.
-  for (int half = 0; half < 2; ++half) {
-    std::uint64_t bits = 0;
-    for (int i = 0; i < 5; ++i) bits = bits << 8 | entropy[static_cast<std::size_t>(half) * 5 + static_cast<std::size_t>(i)];
-    for (int i = 0; i < 8; ++i) text[10 + half * 8 + i] = crockford[(bits >> (35 - 5 * i)) & 31];
+  const auto put = [](char* to, std::uint64_t bits, int digits) {
+    for (int left = digits - 2; left >= 0; left -= 2, to += 2)
+      std::memcpy(to, pairs[bits >> 5 * left & 1023].data(), 2);
+  };
+  // Many ids in a row are of the same millisecond.
+  struct Last {
+    std::uint64_t millis = 0;
+    char text[10]{'0', '0', '0', '0', '0', '0', '0', '0', '0', '0'};
+  };
+  thread_local Last last;
+  if (millis != last.millis) {
+    put(last.text, millis, 10);
+    last.millis = millis;
   }
+  std::memcpy(out, last.text, sizeof last.text);
+  put(out + 10, high, 8);
+  put(out + 18, low, 8);
+}
+
+void append_ulid(std::string& out, Wall time, const std::array<std::uint8_t, 10>& entropy) {
+  char text[26];
+  std::uint64_t halves[2]{};
+  for (std::size_t i = 0; i < entropy.size(); ++i) halves[i / 5] = halves[i / 5] << 8 | entropy[i];
+  write_ulid(text, time, halves[0], halves[1]);
   out.append(text, sizeof text);
 }
 
@@ -149,18 +176,17 @@ std::string ulid(Wall time, const std::array<std::uint8_t, 10>& entropy) {
   return out;
 }
 
-std::string new_event_id(Wall now, Random& random) {
+void core::write_new_id(char* out, std::string_view prefix, Wall now, Random& random) noexcept {
   const std::uint64_t high = random.next();
   const std::uint64_t low = random.next();
-  std::array<std::uint8_t, 10> entropy{};
-  for (std::size_t i = 0; i < 8; ++i) entropy[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
-  entropy[8] = static_cast<std::uint8_t>(low >> 56);
-  entropy[9] = static_cast<std::uint8_t>(low >> 48);
-  std::string out;
-  out.reserve(30);
-  out += "evt_";
-  append_ulid(out, now, entropy);
-  return out;
+  std::memcpy(out, prefix.data(), 4);
+  write_ulid(out + 4, now, high >> 24, (high & 0xFF'FFFF) << 16 | low >> 48);
+}
+
+std::string new_event_id(Wall now, Random& random) {
+  char text[core::new_id_size];
+  core::write_new_id(text, "evt_", now, random);
+  return {text, sizeof text};
 }
 
 std::string derived_event_id(const Derivation& from) {

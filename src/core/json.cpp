@@ -1,62 +1,15 @@
 #include <tidings/json.hpp>
 
 #include <algorithm>
-#include <bit>
-#include <cstdint>
 #include <cstring>
 
 #include <tidings/error.hpp>
 
+#include "core/json_scan.hpp"
 #include "core/json_text.hpp"
 
 namespace tidings {
 namespace {
-
-constexpr std::uint64_t each_byte = 0x0101010101010101;
-constexpr std::uint64_t high_bits = 0x8080808080808080;
-
-/// Marks the bytes of a word that a JSON string cannot hold as they are. Exact for ASCII, which the caller makes sure
-/// of.
-std::uint64_t must_escape(std::uint64_t word) noexcept {
-  const std::uint64_t control = word - each_byte * 0x20;
-  const std::uint64_t quote = (word ^ each_byte * '"') - each_byte;
-  const std::uint64_t slash = (word ^ each_byte * '\\') - each_byte;
-  return (control | quote | slash) & ~word & high_bits;
-}
-
-struct Scan {
-  bool ascii = true;
-  bool clean = true;
-};
-
-std::uint64_t load8(const char* from) noexcept {
-  std::uint64_t word = 0;
-  std::memcpy(&word, from, sizeof word);
-  return word;
-}
-
-/// Up to seven bytes as a word; what is not there counts as a letter.
-std::uint64_t load_short(const char* from, std::size_t size) noexcept {
-  std::uint64_t word = each_byte * 'a';
-  for (std::size_t i = 0; i < size; ++i) word = word << 8 | static_cast<unsigned char>(from[i]);
-  return word;
-}
-
-/// Looks at eight bytes at a time for what needs more than copying. The last word overlaps the one before.
-Scan scan(std::string_view text) noexcept {
-  if (text.size() < 8) {
-    const std::uint64_t word = load_short(text.data(), text.size());
-    return {(word & high_bits) == 0, must_escape(word) == 0};
-  }
-  std::uint64_t high = load8(text.data() + text.size() - 8);
-  std::uint64_t special = must_escape(high);
-  for (std::size_t i = 0; i + 8 < text.size(); i += 8) {
-    const std::uint64_t word = load8(text.data() + i);
-    high |= word;
-    special |= must_escape(word);
-  }
-  return {(high & high_bits) == 0, special == 0};
-}
 
 void append_escaped(std::string& out, std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
@@ -98,12 +51,23 @@ void append_escaped(std::string& out, std::string_view text) {
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view value) {
-  const Scan found = scan(value);
-  if (!found.ascii && !core::is_utf8(value)) {
+  unsigned high = 0;
+  const bool clean = core::is_plain(value, high);
+  constexpr std::size_t longest_copied_twice = 64;
+  if (clean && high == 0 && value.size() <= longest_copied_twice) {
+    // Grows once: what is short is put together before.
+    char text[longest_copied_twice + 2];
+    text[0] = '"';
+    value.copy(text + 1, value.size());
+    text[value.size() + 1] = '"';
+    out.append(text, value.size() + 2);
+    return;
+  }
+  if ((high != 0 || !clean) && !core::is_utf8(value)) {
     throw Error(ErrorCode::invalid, "the text \"" + core::for_message(value) +
                                         "\" is not UTF-8, which JSON demands; convert it, or write it in base64");
   }
-  if (found.clean) {
+  if (clean) {
     // Grows once: the quotes at both ends are there already.
     const std::size_t before = out.size();
     out.append(value.size() + 2, '"');

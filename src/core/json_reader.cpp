@@ -1,77 +1,40 @@
-// The only file that reads with simdjson. Its on-demand reader finds the tokens; strings and names are taken from the
-// tokens here, since simdjson's own copying is compiled for the oldest processor.
+// Reads JSON text by walking it once: what nobody wants is skipped, and checked, on the way.
 
 #include <tidings/detail/json_reader.hpp>
 
-#include <simdjson.h>
-
 #include <bit>
+#include <charconv>
 #include <cstring>
-#include <memory>
-#include <optional>
+#include <forward_list>
 #include <vector>
 
 #include <tidings/detail/json_writer.hpp>
 #include <tidings/error.hpp>
 #include <tidings/event.hpp>
 
+#include "core/json_scan.hpp"
 #include "core/json_text.hpp"
 
 namespace tidings::detail {
 
-namespace ondemand = simdjson::ondemand;
-
-static_assert(simdjson::SIMDJSON_PADDING <= json_padding);
-
 class JsonValue {
  public:
-  explicit JsonValue(const ondemand::value& from) noexcept : value(from) {}
+  explicit JsonValue(core::JsonScan& scan) noexcept : in(scan), begin(scan.at()) {}
 
-  /// The token that the value begins with; for a scalar all of it.
-  [[nodiscard]] std::string_view token() noexcept {
-    std::string_view text = value.raw_json_token();
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\n' || text.back() == '\r' || text.back() == '\t')) {
-      text.remove_suffix(1);
-    }
-    return text;
+  /// The first byte of the value; 0 at the end of the text.
+  [[nodiscard]] char first() const noexcept { return in.byte(begin); }
+  [[nodiscard]] bool unread() const noexcept { return in.at() == begin; }
+  /// The token that the value begins with, for messages.
+  [[nodiscard]] std::string_view token() const noexcept {
+    const std::string_view rest = in.rest(begin);
+    return rest.substr(0, rest.find_first_of(",]}: \t\n\r"));
   }
 
-  ondemand::value value;
+  core::JsonScan& in;
+  const char* const begin;
 };
 
 namespace {
-
-/// A parser of this thread. Reading may begin anew inside a reading (a variant's alternatives), so there is a stack of
-/// them.
-class ParserLease {
- public:
-  ParserLease() : pool_(pool()) {
-    if (pool_.used == pool_.parsers.size()) pool_.parsers.push_back(std::make_unique<ondemand::parser>());
-    parser_ = pool_.parsers[pool_.used++].get();
-  }
-  ~ParserLease() {
-    --pool_.used;
-    // One huge event must not keep its memory for ever.
-    if (parser_->capacity() > largest_kept) *parser_ = ondemand::parser();
-  }
-  ParserLease(const ParserLease&) = delete;
-  ParserLease& operator=(const ParserLease&) = delete;
-  ondemand::parser& operator*() const noexcept { return *parser_; }
-
- private:
-  static constexpr std::size_t largest_kept = 4U << 20;
-  struct Pool {
-    std::vector<std::unique_ptr<ondemand::parser>> parsers;
-    std::size_t used = 0;
-  };
-  static Pool& pool() {
-    thread_local Pool of_thread;
-    return of_thread;
-  }
-
-  Pool& pool_;
-  ondemand::parser* parser_ = nullptr;
-};
 
 std::string path_text(const JsonPath& path) {
   std::vector<const JsonPath*> steps;
@@ -101,63 +64,137 @@ std::string_view kind_name(char first) noexcept {
   }
 }
 
-[[noreturn]] void refuse_json(const JsonPath& path, simdjson::error_code error) {
-  refuse_value(path, std::string("not JSON: ") + simdjson::error_message(error));
+[[noreturn]] void refuse_json(const JsonPath& path, std::string_view why) {
+  refuse_value(path, "not JSON: " + std::string(why));
+}
+
+void check(const JsonPath& path, const char* why) {
+  if (why != nullptr) [[unlikely]]
+    refuse_json(path, why);
 }
 
 void enter(const JsonPath& path) {
   if (path.depth >= deepest) refuse_value(path, "nested deeper than 64 levels");
 }
 
-/// The name whose text begins at `raw`. Undoes escapes into `scratch`, which then holds it.
-std::string_view member_name(const char* raw, std::string& scratch, const JsonPath& path) {
-  const char* end = raw;
-  while (*end != '"' && *end != '\\') ++end;
-  if (*end == '"') return {raw, static_cast<std::size_t>(end - raw)};
-  while (*end != '"') end += *end == '\\' ? 2 : 1;
-  if (!core::unescape({raw, static_cast<std::size_t>(end - raw)}, scratch)) {
-    refuse_value(path, "a member's name holds an escape that is none, or half a surrogate pair");
-  }
-  return scratch;
+/// Goes past a value, which may be of any kind.
+void skip(core::JsonScan& in, const JsonPath& path) {
+  const char* const why = in.skip(path.depth < deepest ? deepest - path.depth : 0);
+  if (why == nullptr) [[likely]]
+    return;
+  if (why == core::JsonScan::too_deep) refuse_value(path, "nested deeper than 64 levels");
+  const std::string inside = core::JsonScan::fault_pointer();
+  refuse_value(path, "not JSON: " + (inside.empty() ? "" : inside + ": ") + why);
 }
 
-/// Calls `body(name, value)` for every member of an object; what it leaves unread is skipped.
-template <class Body>
-void for_each_member(JsonValue& value, const JsonPath& path, Body body) {
+/// Names of members that nobody else compares with each other.
+class Names {
+ public:
+  void add(std::string_view name, bool lasts) {
+    names_.push_back(lasts ? name : std::string_view(kept_.emplace_front(name)));
+  }
+  void check_distinct(const JsonPath& path) {
+    if (names_.size() < 2) return;
+    const std::string_view twice = core::find_twice(names_.data(), names_.size());
+    if (twice.data() != nullptr) refuse_value(path, "duplicate key \"" + core::for_message(twice) + '"');
+  }
+
+ private:
+  std::vector<std::string_view> names_{};
+  std::forward_list<std::string> kept_{};  // What names_ points to where that is not the text.
+};
+
+/// Goes past a member's name and what separates it from the value. Undoes escapes into `scratch`, which then holds it.
+core::JsonScan::String member_name(core::JsonScan& in, std::string& scratch, const JsonPath& path) {
+  if (in.peek() != '"') refuse_json(path, "expected a member's name in quotes");
+  core::JsonScan::String name;
+  check(path, in.string(name));
+  if (name.escaped) [[unlikely]] {
+    if (!core::unescape(name.body, scratch)) {
+      refuse_value(path, "a member's name holds an escape that is none, or half a surrogate pair");
+    }
+    name.body = scratch;
+  }
+  in.space();
+  if (!in.take(':')) refuse_json(path, "expected : after the member's name");
+  in.space();
+  return name;
+}
+
+/// Goes past a comma, or past `closing` and says that it was the end.
+bool ends(core::JsonScan& in, char closing, const JsonPath& path) {
+  in.space();
+  if (in.take(',')) [[likely]] {
+    in.space();
+    return false;
+  }
+  if (in.take(closing)) return true;
+  refuse_json(path, in.ended()       ? "the text ends inside an object or array"
+                    : closing == '}' ? "expected , or } after a member"
+                                     : "expected , or ] after an element");
+}
+
+/// Calls `body(name, expected, value)` for every member of an object; what it leaves unread is skipped. It returns
+/// whether it refuses a second member of that name itself. `expect()` says which name is likely to come next, which is
+/// then not searched for.
+template <class Expect, class Body>
+void for_each_member(JsonValue& value, const JsonPath& path, Expect expect, Body body) {
   enter(path);
-  ondemand::object object;
-  if (const auto error = value.value.get_object().get(object)) {
-    if (error == simdjson::INCORRECT_TYPE) refuse_kind(path, "object", value);
-    refuse_json(path, error);
-  }
+  core::JsonScan& in = value.in;
+  if (value.first() != '{') refuse_kind(path, "object", value);
+  in.step();
+  in.space();
+  if (in.take('}')) return;
   std::string scratch;
-  for (auto result : object) {
-    ondemand::field field;
-    if (const auto error = std::move(result).get(field)) refuse_json(path, error);
-    const std::string_view name = member_name(field.key().raw(), scratch, path);
-    JsonValue member(field.value());
-    body(name, member);
-  }
+  Names others;
+  do {
+    core::JsonScan::String name{.body = expect()};
+    const bool expected = !name.body.empty() && in.take_name(name.body);
+    if (expected) {
+      in.space();
+    } else {
+      name = member_name(in, scratch, path);
+    }
+    JsonValue member(in);
+    if (!body(name.body, expected, member) && in.distinct()) others.add(name.body, !name.escaped);
+    if (member.unread()) skip(in, {.parent = &path, .key = name.body, .depth = path.depth + 1});
+  } while (!ends(in, '}', path));
+  others.check_distinct(path);
 }
 
-/// The body of a string token, escapes and all.
-std::string_view string_body(JsonValue& value, const JsonPath& path) {
-  const std::string_view token = value.token();
-  if (token.empty() || token.front() != '"') refuse_kind(path, "string", value);
-  if (token.size() < 2 || token.back() != '"') refuse_value(path, "not JSON: a string does not end");
-  return token.substr(1, token.size() - 2);
+constexpr auto nothing_expected = [] { return std::string_view(); };
+
+/// The body of a string, escapes and all.
+core::JsonScan::String string_body(JsonValue& value, const JsonPath& path) {
+  if (value.first() != '"') refuse_kind(path, "string", value);
+  core::JsonScan::String found;
+  check(path, value.in.string(found));
+  return found;
 }
 
-bool has_escape(std::string_view body) noexcept { return std::memchr(body.data(), '\\', body.size()) != nullptr; }
-
-/// What went wrong where an integer was expected.
-[[noreturn]] void refuse_integer(JsonValue& value, const JsonPath& path) {
-  const std::string_view token = value.token();
-  if (kind_of(value, path) != JsonKind::number) refuse_kind(path, "integer", value);
-  if (token.find_first_of(".eE") != std::string_view::npos) {
-    refuse_value(path, "expected integer, got " + core::for_message(token));
+/// The text of a number.
+std::string_view number_text(JsonValue& value, const JsonPath& path, std::string_view expected, bool& integer) {
+  if (const char first = value.first(); first != '-' && (first < '0' || first > '9')) {
+    if (first == '\0') refuse_json(path, "expected a value");
+    static_cast<void>(kind_of(value, path));
+    refuse_kind(path, expected, value);
   }
-  refuse_value(path, "integer out of range: " + core::for_message(token));
+  check(path, value.in.number(integer));
+  return {value.begin, static_cast<std::size_t>(value.in.at() - value.begin)};
+}
+
+/// Reads an integer that `Integer` can hold; whatever else it is, is refused.
+template <class Integer>
+Integer read_integer(JsonValue& value, const JsonPath& path, Integer lowest, Integer highest) {
+  bool integer = true;
+  const std::string_view text = number_text(value, path, "integer", integer);
+  if (!integer) refuse_value(path, "expected integer, got " + core::for_message(text));
+  Integer number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number < lowest || number > highest) {
+    refuse_value(path, "integer out of range: " + core::for_message(text));
+  }
+  return number;
 }
 
 }  // namespace
@@ -173,8 +210,8 @@ void refuse_kind(const JsonPath& path, std::string_view expected, JsonValue& val
 }
 
 JsonKind kind_of(JsonValue& value, const JsonPath& path) {
-  const std::string_view token = value.token();
-  switch (token.empty() ? '\0' : token.front()) {
+  const char first = value.first();
+  switch (first) {
     case '{':
       return JsonKind::object;
     case '[':
@@ -183,95 +220,70 @@ JsonKind kind_of(JsonValue& value, const JsonPath& path) {
       return JsonKind::string;
     case 't':
     case 'f':
-      if (token == "true" || token == "false") return JsonKind::boolean;
+    case 'n': {
+      const std::string_view word = first == 't' ? "true" : first == 'f' ? "false" : "null";
+      if (value.token() == word) return first == 'n' ? JsonKind::null : JsonKind::boolean;
       break;
-    case 'n':
-      if (token == "null") return JsonKind::null;
-      break;
-    case '-':
-    case '0':
-    case '1':
-    case '2':
-    case '3':
-    case '4':
-    case '5':
-    case '6':
-    case '7':
-    case '8':
-    case '9':
-      return JsonKind::number;
+    }
     default:
+      if (first == '-' || (first >= '0' && first <= '9')) return JsonKind::number;
       break;
   }
   refuse_value(path, "not JSON: expected a value");
 }
 
 void read_string(JsonValue& value, const JsonPath& path, std::string& out) {
-  const std::string_view body = string_body(value, path);
-  if (!has_escape(body)) {
-    out.assign(body);
-  } else if (!core::unescape(body, out)) {
+  const core::JsonScan::String found = string_body(value, path);
+  if (!found.escaped) [[likely]] {
+    out.assign(found.body);
+  } else if (!core::unescape(found.body, out)) {
     refuse_value(path, "the string holds an escape that is none, or half a surrogate pair");
   }
 }
 
 bool read_bool(JsonValue& value, const JsonPath& path) {
-  const std::string_view token = value.token();
-  if (token == "true") return true;
-  if (token != "false") refuse_kind(path, "boolean", value);
-  return false;
+  const char first = value.first();
+  if (first != 't' && first != 'f') refuse_kind(path, "boolean", value);
+  check(path, value.in.word(first == 't' ? "true" : "false"));
+  return first == 't';
 }
 
 std::int64_t read_signed(JsonValue& value, const JsonPath& path, std::int64_t lowest, std::int64_t highest) {
-  std::int64_t number = 0;
-  if (value.value.get_int64().get(number) != simdjson::SUCCESS || number < lowest || number > highest) {
-    refuse_integer(value, path);
-  }
-  return number;
+  return read_integer<std::int64_t>(value, path, lowest, highest);
 }
 
 std::uint64_t read_unsigned(JsonValue& value, const JsonPath& path, std::uint64_t highest) {
-  std::uint64_t number = 0;
-  if (value.value.get_uint64().get(number) != simdjson::SUCCESS || number > highest) refuse_integer(value, path);
-  return number;
+  return read_integer<std::uint64_t>(value, path, 0, highest);
 }
 
 double read_double(JsonValue& value, const JsonPath& path) {
+  bool integer = true;
+  const std::string_view text = number_text(value, path, "number", integer);
   double number = 0;
-  if (value.value.get_double().get(number) != simdjson::SUCCESS || number - number != 0) {
-    if (kind_of(value, path) != JsonKind::number) refuse_kind(path, "number", value);
-    refuse_value(path, "number out of range: " + core::for_message(value.token()));
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc::result_out_of_range) {
+    if (integer || core::JsonScan::overflows(text)) {
+      refuse_value(path, "number out of range: " + core::for_message(text));
+    }
+    number = text.front() == '-' ? -0.0 : 0.0;
   }
   return number;
 }
 
 std::string_view read_raw(JsonValue& value, const JsonPath& path) {
-  const JsonKind kind = kind_of(value, path);
-  if (kind != JsonKind::object && kind != JsonKind::array) return value.token();
-  enter(path);
-  std::string_view raw;
-  simdjson::error_code error = simdjson::SUCCESS;
-  if (kind == JsonKind::object) {
-    ondemand::object object;
-    error = value.value.get_object().get(object);
-    if (error == simdjson::SUCCESS) error = object.raw_json().get(raw);
-  } else {
-    ondemand::array array;
-    error = value.value.get_array().get(array);
-    if (error == simdjson::SUCCESS) error = array.raw_json().get(raw);
-  }
-  if (error != simdjson::SUCCESS) refuse_json(path, error);
-  // It reaches to the next token.
-  const auto last = raw.find_last_of("}]");
-  return raw.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  if (const char first = value.first(); first == '{' || first == '[') enter(path);
+  skip(value.in, path);
+  return {value.begin, static_cast<std::size_t>(value.in.at() - value.begin)};
 }
 
 std::size_t read_name(JsonValue& value, const JsonPath& path, std::span<const std::string_view> names) {
-  const std::string_view body = string_body(value, path);
+  const core::JsonScan::String found = string_body(value, path);
   std::string unescaped;
-  std::string_view name = body;
-  if (has_escape(body)) {
-    read_string(value, path, unescaped);
+  std::string_view name = found.body;
+  if (found.escaped) {
+    if (!core::unescape(name, unescaped)) {
+      refuse_value(path, "the string holds an escape that is none, or half a surrogate pair");
+    }
     name = unescaped;
   }
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -287,37 +299,37 @@ std::size_t read_name(JsonValue& value, const JsonPath& path, std::span<const st
 
 void read_elements(JsonValue& value, const JsonPath& path, ReadFunction each, void* target) {
   enter(path);
-  ondemand::array array;
-  if (const auto error = value.value.get_array().get(array)) {
-    if (error == simdjson::INCORRECT_TYPE) refuse_kind(path, "array", value);
-    refuse_json(path, error);
-  }
+  core::JsonScan& in = value.in;
+  if (value.first() != '[') refuse_kind(path, "array", value);
+  in.step();
+  in.space();
+  if (in.take(']')) return;
   JsonPath at{.parent = &path, .is_element = true, .depth = path.depth + 1};
-  for (auto result : array) {
-    ondemand::value element;
-    // NOLINTNEXTLINE(performance-move-const-arg): get() is for rvalues in some of the library's builds.
-    if (const auto error = std::move(result).get(element)) refuse_json(path, error);
-    JsonValue holder(element);
-    each(holder, at, target);
+  do {
+    JsonValue element(in);
+    each(element, at, target);
+    if (element.unread()) skip(in, at);
     ++at.index;
-  }
+  } while (!ends(in, ']', path));
 }
 
 void read_entries(JsonValue& value, const JsonPath& path, ReadFunction each, void* target) {
-  for_each_member(value, path, [&](std::string_view name, JsonValue& member) {
+  for_each_member(value, path, nothing_expected, [&](std::string_view name, bool, JsonValue& member) {
     each(member, {.parent = &path, .key = name, .depth = path.depth + 1}, target);
+    return true;
   });
 }
 
 void read_members(JsonValue& value, const JsonPath& path, std::span<const MemberForm> members, void* object) {
   std::uint64_t seen = 0;
   std::size_t next = 0;
-  for_each_member(value, path, [&](std::string_view name, JsonValue& member) {
-    // Members mostly stand in the order of the declaration.
+  // Members mostly stand in the order of the declaration.
+  const auto expect = [&] { return next < members.size() ? members[next].name : std::string_view(); };
+  for_each_member(value, path, expect, [&](std::string_view name, bool expected, JsonValue& member) {
     std::size_t i = next;
-    if (i >= members.size() || members[i].name != name) {
+    if (!expected) {
       for (i = 0; i < members.size() && members[i].name != name;) ++i;
-      if (i == members.size()) return;
+      if (i == members.size()) return false;
     }
     const JsonPath at{.parent = &path, .key = members[i].name, .depth = path.depth + 1};
     const std::uint64_t bit = std::uint64_t{1} << i;
@@ -325,6 +337,7 @@ void read_members(JsonValue& value, const JsonPath& path, std::span<const Member
     seen |= bit;
     next = i + 1;
     members[i].read(member, at, object);
+    return true;
   });
   if (static_cast<std::size_t>(std::popcount(seen)) == members.size()) return;
   for (std::size_t i = 0; i < members.size(); ++i) {
@@ -336,47 +349,16 @@ void read_members(JsonValue& value, const JsonPath& path, std::span<const Member
 
 namespace {
 
-/// Reads `padded` as the value that stands at `path`.
-void read_text(std::string_view padded, const JsonPath& path, ReadFunction read, void* target) {
-  const auto first = padded.find_first_not_of(" \t\n\r");
-  if (first == std::string_view::npos) refuse_value(path, "the text is empty");
-  if (padded[first] != '{' && padded[first] != '[') {
-    // simdjson gives a bare scalar another interface than a value; inside an array it is a value like any other.
-    struct Inner {
-      const JsonPath& path;
-      ReadFunction read;
-      void* target;
-      int count = 0;
-    } inner{path, read, target};
-    std::string wrapped = "[";
-    wrapped += padded;
-    wrapped += ']';
-    const std::string copy = padded_copy(wrapped);
-    read_text(
-        std::string_view(copy).substr(0, wrapped.size()), path,
-        [](JsonValue& array, const JsonPath& at, void* state) {
-          read_elements(
-              array, {.parent = at.parent, .key = at.key},
-              [](JsonValue& element, const JsonPath&, void* of) {
-                auto& scalar = *static_cast<Inner*>(of);
-                if (++scalar.count > 1) refuse_value(scalar.path, "something follows the value");
-                scalar.read(element, scalar.path, scalar.target);
-              },
-              state);
-        },
-        &inner);
-    return;
-  }
-  const ParserLease parser;
-  ondemand::document document;
-  const simdjson::padded_string_view text(padded.data(), padded.size(), padded.size() + json_padding);
-  if (const auto error = (*parser).iterate(text).get(document)) refuse_json(path, error);
-  ondemand::value root;
-  if (const auto error = document.get_value().get(root)) refuse_json(path, error);
-  JsonValue value(root);
+/// Reads `padded` as the value that stands at `path`. `distinct`: equal keys are refused also where nobody looks.
+void read_text(std::string_view padded, const JsonPath& path, ReadFunction read, void* target, bool distinct) {
+  core::JsonScan in(padded, json_padding, distinct);
+  in.space();
+  if (in.ended()) refuse_value(path, "the text is empty");
+  JsonValue value(in);
   read(value, path, target);
-  // Nothing is left exactly when the reader stands behind the last token.
-  if (document.current_location().error() != simdjson::OUT_OF_BOUNDS) refuse_value(path, "something follows the value");
+  if (value.unread()) skip(in, path);
+  in.space();
+  if (!in.ended()) refuse_value(path, "something follows the value");
 }
 
 enum Part : std::size_t { id, type, version, timestamp, source, correlation_id, data, metadata, count };
@@ -384,9 +366,10 @@ constexpr std::string_view part_names[count] = {"id",     "type",          "vers
                                                 "source", "correlationId", "data",    "metadata"};
 
 void read_fields(JsonValue& value, const JsonPath& path, Fields& out) {
-  for_each_member(value, path, [&](std::string_view name, JsonValue& member) {
+  for_each_member(value, path, nothing_expected, [&](std::string_view name, bool, JsonValue& member) {
     const JsonPath at{.parent = &path, .key = name, .depth = path.depth + 1};
     out.append(name, Json(std::string(read_raw(member, at))));
+    return false;
   });
 }
 
@@ -402,7 +385,7 @@ void read_part(std::size_t part, JsonValue& value, const JsonPath& at, const Env
     case version:
       return read_string(value, at, *target.version);
     case timestamp: {
-      const auto time = parse_time(string_body(value, at));
+      const auto time = parse_time(string_body(value, at).body);
       if (!time) refuse_value(at, "expected an ISO 8601 time such as 2024-01-25T10:30:00.000Z");
       *target.timestamp = *time;
       break;
@@ -423,20 +406,22 @@ void read_envelope_value(JsonValue& value, const JsonPath& path, void* state) {
   const auto& target = *static_cast<const EnvelopeTarget*>(state);
   unsigned seen = 0;
   std::size_t next = 0;
-  for_each_member(value, path, [&](std::string_view name, JsonValue& member) {
+  const auto expect = [&] { return next < count ? part_names[next] : std::string_view(); };
+  for_each_member(value, path, expect, [&](std::string_view name, bool expected, JsonValue& member) {
     std::size_t part = next;
-    if (part >= count || part_names[part] != name) {
+    if (!expected) {
       for (part = 0; part < count && part_names[part] != name;) ++part;
     }
     const JsonPath at{.parent = &path, .key = name, .depth = path.depth + 1};
     if (part == count) {
       target.extra->append(name, Json(std::string(read_raw(member, at))));
-      return;
+      return false;
     }
     if ((seen >> part & 1U) != 0) refuse_value(at, "duplicate key");
     seen |= 1U << part;
     next = part + 1;
     read_part(part, member, at, target);
+    return true;
   });
   for (std::size_t part = 0; part < metadata; ++part) {
     if ((seen >> part & 1U) != 0 || (target.optional >> part & 1U) != 0) continue;
@@ -455,14 +440,16 @@ std::string padded_copy(std::string_view text) {
   return copy;
 }
 
-void read_document(std::string_view padded, ReadFunction read, void* target) { read_text(padded, {}, read, target); }
+void read_document(std::string_view padded, ReadFunction read, void* target) {
+  read_text(padded, {}, read, target, false);
+}
 
 void read_again(std::string_view raw, const JsonPath& path, ReadFunction read, void* target) {
-  read_text(raw, path, read, target);
+  read_text(raw, path, read, target, false);
 }
 
 void read_envelope(std::string_view padded, const EnvelopeTarget& target) {
-  read_text(padded, {}, &read_envelope_value, const_cast<EnvelopeTarget*>(&target));
+  read_text(padded, {}, &read_envelope_value, const_cast<EnvelopeTarget*>(&target), target.distinct);
 }
 
 }  // namespace tidings::detail

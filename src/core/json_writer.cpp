@@ -7,6 +7,7 @@
 #include <tidings/detail/codec_write.hpp>
 #include <tidings/error.hpp>
 
+#include "core/gathered.hpp"
 #include "core/json_text.hpp"
 
 namespace tidings::detail {
@@ -76,9 +77,11 @@ void write_members(std::string& out, std::span<const MemberForm> members, const 
   std::string_view separator = "{\"";
   for (const MemberForm& member : members) {
     if (member.absent != nullptr && member.absent(object)) continue;
-    out += separator;
-    out += member.name;
-    out += "\":";
+    core::Gathered key(out);
+    key.raw(separator);
+    key.raw(member.name);
+    key.literal("\":");
+    key.flush();
     separator = ",\"";
     member.write(out, object, depth + 1);
   }

@@ -1,5 +1,8 @@
 #include <tidings/stream.hpp>
 
+#include <algorithm>
+#include <array>
+
 #include <tidings/error.hpp>
 
 namespace tidings {
@@ -10,14 +13,17 @@ constexpr std::string_view commands_prefix = "commands:";
 constexpr std::size_t longest_type = 200;
 constexpr std::size_t longest_name = 100;
 
-bool is_name(std::string_view text) noexcept {
-  if (text.empty()) return false;
-  for (char c : text) {
-    const bool allowed =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-    if (!allowed) return false;
+constexpr auto allowed = [] {
+  std::array<bool, 256> all{};
+  for (const char c : std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")) {
+    all[static_cast<unsigned char>(c)] = true;
   }
-  return true;
+  return all;
+}();
+
+bool is_name(std::string_view text) noexcept {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return allowed[static_cast<unsigned char>(c)]; });
 }
 
 /// Quotes a name that others gave, so that it cannot fill or colour a terminal.

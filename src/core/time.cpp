@@ -2,9 +2,13 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <cstring>
+
+#include "core/gathered.hpp"
 
 namespace tidings {
 namespace {
@@ -80,30 +84,15 @@ std::optional<minutes> take_offset(std::string_view text) noexcept {
   return west ? -offset : offset;
 }
 
-struct Unit {
-  std::string_view suffix;
-  std::int64_t millis;
-};
-constexpr std::array<Unit, 5> units{{{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}}};
-constexpr std::int64_t longest_duration = 100LL * 36'525 * 864'000;  // 100 years of 365.25 days.
-
-}  // namespace
-
-const Clock& system_clock() noexcept {
-  // Never destroyed: threads may still read it while the process exits.
-  static const SystemClock* const clock = new SystemClock;
-  return *clock;
-}
-
-void append_time(std::string& out, Wall time) {
+void write_new_time(char* text, Wall time) noexcept {
   const sys_days day = floor<days>(time);
   const year_month_day date{day};
   const auto in_day = static_cast<unsigned>((time - day).count());
-  char text[24];
   // The wire's four digits end at 9999; a time beyond is a caller's mistake and is written as the nearest that fits.
   const int year = static_cast<int>(date.year());
   if (year < 0 || year > 9999) {
-    out += year < 0 ? "0000-01-01T00:00:00.000Z" : "9999-12-31T23:59:59.999Z";
+    const std::string_view nearest = year < 0 ? "0000-01-01T00:00:00.000Z" : "9999-12-31T23:59:59.999Z";
+    nearest.copy(text, nearest.size());
     return;
   }
   put_digits(text, static_cast<unsigned>(year), 4);
@@ -120,6 +109,40 @@ void append_time(std::string& out, Wall time) {
   text[19] = '.';
   put_digits(text + 20, in_day % 1'000, 3);
   text[23] = 'Z';
+}
+
+struct Unit {
+  std::string_view suffix;
+  std::int64_t millis;
+};
+constexpr std::array<Unit, 5> units{{{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}}};
+constexpr std::int64_t longest_duration = 100LL * 36'525 * 864'000;  // 100 years of 365.25 days.
+
+}  // namespace
+
+const Clock& system_clock() noexcept {
+  // Never destroyed: threads may still read it while the process exits.
+  static const SystemClock* const clock = new SystemClock;
+  return *clock;
+}
+
+void core::write_time(char* out, Wall time) noexcept {
+  // Many events in a row are of the same millisecond.
+  struct Last {
+    Wall time{};
+    char text[25] = "1970-01-01T00:00:00.000Z";
+  };
+  thread_local Last last;
+  if (time != last.time) {
+    write_new_time(last.text, time);
+    last.time = time;
+  }
+  std::memcpy(out, last.text, 24);
+}
+
+void append_time(std::string& out, Wall time) {
+  char text[24];
+  core::write_time(text, time);
   out.append(text, sizeof text);
 }
 
@@ -129,7 +152,34 @@ std::string format_time(Wall time) {
   return out;
 }
 
+namespace {
+
+/// Reads the form that append_time() writes, of an instant that it can write; nothing for any other.
+std::optional<Wall> parse_own_time(std::string_view text) noexcept {
+  const char* const at = text.data();
+  if (text.size() != 24 || at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || at[16] != ':' ||
+      at[19] != '.' || at[23] != 'Z') {
+    return std::nullopt;
+  }
+  unsigned worst = 0;
+  const auto digit = [&](int place) {
+    const unsigned value = static_cast<unsigned char>(at[place]) - unsigned{'0'};
+    worst = std::max(worst, value);
+    return value;
+  };
+  const auto two = [&](int place) { return digit(place) * 10 + digit(place + 1); };
+  const unsigned y = two(0) * 100 + two(2), mo = two(5), d = two(8), h = two(11), mi = two(14), s = two(17);
+  const unsigned millis = digit(20) * 100 + two(21);
+  if (worst > 9 || h > 23 || mi > 59 || s > 59) return std::nullopt;
+  const year_month_day date{year{static_cast<int>(y)}, month{mo}, day{d}};
+  if (!date.ok()) return std::nullopt;
+  return sys_days{date} + Millis{((h * 60 + mi) * 60 + s) * 1000 + millis};
+}
+
+}  // namespace
+
 std::optional<Wall> parse_time(std::string_view text) noexcept {
+  if (const auto own = parse_own_time(text)) return own;
   const int y = take_digits(text, 4);
   if (y < 0 || !take(text, '-')) return std::nullopt;
   const int mo = take_digits(text, 2);

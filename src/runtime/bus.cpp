@@ -1,6 +1,7 @@
 #include <tidings/bus.hpp>
 
 #include <algorithm>
+#include <deque>
 
 #include "core/envelope.hpp"
 #include "runtime/bus_state.hpp"
@@ -29,7 +30,7 @@ void take_result(PublishResult& told, const transport::Result& result) {
   told.ambiguous = result.ambiguous;
   told.code = result.code;
   told.retryable = result.retryable;
-  told.message = result.message;
+  if (!result.message.empty()) told.message = result.message;
 }
 
 /// The buffer of a thread that publishes. Kept between calls, but never at the size of an exceptional one.
@@ -50,6 +51,92 @@ void publish_encoded(detail::BusState& bus, std::span<const transport::Outgoing>
     take_result(told[places[i]], results[i]);
   }
 }
+
+/// A batch large enough that the engine should begin with it before all of it is written.
+constexpr std::size_t least_growing = 64;
+
+class GrowingBatch {
+ public:
+  GrowingBatch(detail::BusState& bus, std::span<const detail::TypedData> batch, const PublishOptions& options)
+      : bus_(bus), batch_(batch), options_(options), told_(batch.size()), inherited_(inherited_of(bus)) {
+    inherited_.now = bus.options().environment.clock->wall();
+    places_.reserve(batch.size());
+    items_.reserve(batch.size());
+    results_.reserve(batch.size());
+  }
+
+  std::vector<PublishResult> publish() {
+    bus_.publish_growing([this](std::vector<transport::Outgoing>& items) { return more(items); }, items_, results_);
+    for (std::size_t i = 0; i < items_.size(); ++i) take_result(told_[places_[i]], results_[i]);
+    return std::move(told_);
+  }
+
+ private:
+  /// Texts that are kept by the thread for its next batch, unless they were exceptional.
+  class Arenas {
+   public:
+    Arenas() noexcept { free_.swap(kept()); }
+    ~Arenas() {
+      for (std::string& arena : used_) {
+        if (free_.size() < 16 && arena.capacity() <= 4 * slice) free_.push_back(std::move(arena));
+      }
+      kept().swap(free_);
+    }
+    Arenas(const Arenas&) = delete;
+    Arenas& operator=(const Arenas&) = delete;
+    std::string& next() {
+      std::string& arena = used_.emplace_back();
+      if (!free_.empty()) {
+        arena.swap(free_.back());
+        free_.pop_back();
+      }
+      arena.clear();
+      return arena;
+    }
+
+   private:
+    static std::vector<std::string>& kept() {
+      thread_local std::vector<std::string> of_thread;
+      return of_thread;
+    }
+    std::vector<std::string> free_{};
+    std::deque<std::string> used_{};
+  };
+
+  /// Writes the next slice; a small one first, so that the engine has something to do soon.
+  bool more(std::vector<transport::Outgoing>& items) {
+    const std::size_t wanted = next_ == 0 ? slice / 4 : slice;
+    std::string& arena = arenas_.next();
+    messages_.clear();
+    for (; next_ < batch_.size() && arena.size() < wanted; ++next_) {
+      try {
+        messages_.push_back(
+            runtime::append_message(arena, batch_[next_], options_, inherited_, bus_.options().environment));
+        places_.push_back(next_);
+      } catch (const Error& error) {
+        told_[next_] = failed_item(error);
+      }
+    }
+    for (const Encoded& message : messages_) {
+      const transport::Outgoing& item = items.emplace_back(runtime::outgoing(arena, message));
+      told_[places_[items.size() - 1]].id = item.id;
+    }
+    return next_ < batch_.size();
+  }
+
+  static constexpr std::size_t slice = 48U << 10;
+  detail::BusState& bus_;
+  const std::span<const detail::TypedData> batch_;
+  const PublishOptions& options_;
+  std::vector<PublishResult> told_;
+  Inherited inherited_;
+  Arenas arenas_{};
+  std::size_t next_ = 0;  // Of batch_: the first that is not written.
+  std::vector<Encoded> messages_{};
+  std::vector<std::size_t> places_{};  // Of each item, in batch_.
+  std::vector<transport::Outgoing> items_{};
+  std::vector<transport::Result> results_{};
+};
 
 /// A raw envelope with what it lacked, ready to be stored.
 struct RawMessage {
@@ -127,13 +214,17 @@ std::vector<PublishResult> Bus::publish_many(std::span<const detail::TypedData> 
   if (!options.id.empty() && batch.size() > 1) {
     throw Error(ErrorCode::invalid, "PublishOptions::id was given for a batch; ids are unique, so leave it empty");
   }
+  if (batch.size() > least_growing && batch.size() <= state_->transport().capabilities().largest_batch) {
+    return GrowingBatch(*state_, batch, options).publish();
+  }
   std::string& arena = thread_arena();
   std::vector<PublishResult> told(batch.size());
   std::vector<Encoded> messages;
   std::vector<std::size_t> places;
   messages.reserve(batch.size());
   places.reserve(batch.size());
-  const Inherited inherited = inherited_of(*state_);
+  Inherited inherited = inherited_of(*state_);
+  inherited.now = state_->options().environment.clock->wall();
   for (std::size_t i = 0; i < batch.size(); ++i) {
     try {
       messages.push_back(runtime::append_message(arena, batch[i], options, inherited, state_->options().environment));

@@ -44,6 +44,7 @@ Level choose_level(const transport::Capabilities& capabilities, std::optional<Le
 BusState::BusState(std::shared_ptr<transport::Transport> transport, BusOptions options)
     : options_(std::move(options)),
       transport_(std::move(transport)),
+      growing_(dynamic_cast<core::GrowingPublish*>(transport_.get())),
       level_(choose_level(transport_->capabilities(), options_.durability)),
       largest_event_(std::min(options_.largest_event, transport_->capabilities().largest_event)),
       generation_(current_generation()),
@@ -145,10 +146,35 @@ void BusState::publish_once(Level level, std::span<const transport::Outgoing> it
 
 void BusState::publish_at(Level level, std::span<const transport::Outgoing> items,
                           std::span<transport::Result> results) {
-  const Clock& clock = *options_.environment.clock;
-  const Steady start = clock.steady();
-  Millis slept{};
+  const Steady start = options_.environment.clock->steady();
   publish_once(level, items, options_.deadline, results);
+  publish_again(level, items, results, start);
+}
+
+void BusState::publish_growing(const core::MoreEvents& more, std::vector<transport::Outgoing>& items,
+                               std::vector<transport::Result>& results) {
+  const Steady start = options_.environment.clock->steady();
+  if (growing_ == nullptr) {
+    while (more(items)) continue;
+    results.resize(items.size());
+    publish_at(level_, items, results);
+    return;
+  }
+  try {
+    growing_->publish_growing(more, level_, options_.deadline, items, results);
+  } catch (const Error& error) {
+    while (more(items)) continue;
+    results.resize(items.size());
+    for (transport::Result& result : results) set_failure(result, error);
+  }
+  publish_again(level_, items, results, start);
+}
+
+// Publishes what failed in passing again, until the deadline that began at `start`.
+void BusState::publish_again(Level level, std::span<const transport::Outgoing> items,
+                             std::span<transport::Result> results, Steady start) {
+  const Clock& clock = *options_.environment.clock;
+  Millis slept{};
   std::vector<std::size_t> again;
   std::vector<transport::Outgoing> items_again;
   std::vector<transport::Result> results_again;

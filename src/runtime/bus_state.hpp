@@ -13,6 +13,7 @@
 
 #include <tidings/bus.hpp>
 
+#include "core/growing_publish.hpp"
 #include "runtime/publisher.hpp"
 
 namespace tidings::detail {
@@ -41,6 +42,9 @@ class BusState {
   void publish(std::span<const transport::Outgoing> items, std::span<transport::Result> results) {
     publish_at(level_, items, results);
   }
+  /// The same for events that `more` makes, where the engine can while it stores those before them.
+  void publish_growing(const core::MoreEvents& more, std::vector<transport::Outgoing>& items,
+                       std::vector<transport::Result>& results);
   /// The publishing thread, started at the first call.
   [[nodiscard]] runtime::Publisher& publisher();
   /// One line to the bus's log, control characters escaped.
@@ -56,11 +60,14 @@ class BusState {
 
   void tend(Upkeep& upkeep, std::stop_token stop);
   void publish_at(Level level, std::span<const transport::Outgoing> items, std::span<transport::Result> results);
+  void publish_again(Level level, std::span<const transport::Outgoing> items, std::span<transport::Result> results,
+                     Steady start);
   void publish_once(Level level, std::span<const transport::Outgoing> items, Millis within,
                     std::span<transport::Result> results);
 
   BusOptions options_;
   std::shared_ptr<transport::Transport> transport_;
+  core::GrowingPublish* growing_;  // The same, where it can.
   Level level_;
   std::size_t largest_event_;
   std::uint64_t generation_;  // Of the process that opened it.

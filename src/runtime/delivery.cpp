@@ -82,7 +82,7 @@ Verdict decide(Ending ending, std::uint32_t attempt, Millis asked, const Handler
 }
 
 bool version_supported(std::string_view handler, std::string_view event) noexcept {
-  if (handler.empty()) return true;
+  if (handler.empty() || handler == event) return true;
   const std::string_view ours = major(handler), theirs = major(event);
   if (!is_number(ours) || !is_number(theirs)) return ours == theirs;
   const std::string_view a = without_zeros(ours), b = without_zeros(theirs);

@@ -62,9 +62,18 @@ std::string version_error(const Handler& handler, std::string_view version) {
 
 /// What bytes that do not decode are: of a version that this handler need not understand, or wrong. Changes `error` to
 /// match.
-Ending judge_undecodable(const Handler& handler, std::string_view envelope, std::string& error) {
+Ending judge_undecodable(const Handler& handler, const Delivery& delivery, std::string& error) {
+  if (!delivery.validated) {
+    // They were checked while they were decoded. What is no JSON is said first, as of all that comes from outside.
+    try {
+      validate_json(delivery.envelope, {.bytes = static_cast<std::size_t>(-1)});
+    } catch (const Error& fault) {
+      error = fault.what();
+      return Ending::undecodable;
+    }
+  }
   try {
-    const std::string version = decode<Json>(envelope).version;
+    const std::string version = decode<Json>(delivery.envelope).version;
     if (version_supported(handler.version, version)) return Ending::undecodable;
     error = version_error(handler, version);
     return Ending::unsupported;
@@ -146,7 +155,9 @@ Outcome make_outcome(const detail::ServiceState& service, const Delivery& delive
 }
 
 Execution::Execution(detail::ServiceState& service)
-    : service_(service), context_(std::make_unique<detail::ContextState>(service)) {}
+    : service_(service),
+      largest_(service.bus->largest_event()),
+      context_(std::make_unique<detail::ContextState>(service)) {}
 
 Execution::~Execution() = default;
 
@@ -169,14 +180,16 @@ std::optional<Outcome> Execution::refuse(const Handler& handler, const Delivery&
                        " processes died while they held this event; see what its handler does, then redrive");
   }
   if (delivery.damaged) return refused(Ending::undecodable, "checksum mismatch: the stored bytes were changed or torn");
-  if (!delivery.validated) {
+  const bool decodes = handler.function || handler.batch;
+  // Decoding checks all of the text but its size.
+  if (!delivery.validated && (!decodes || delivery.envelope.size() > service_.bus->largest_event())) {
     try {
       validate_json(delivery.envelope, {.bytes = service_.bus->largest_event()});
     } catch (const Error& error) {
       return refused(Ending::undecodable, error.what());
     }
   }
-  if (!handler.function && !handler.batch) {
+  if (!decodes) {
     std::string why = "the type cannot be read";
     try {
       const Event event = decode<Json>(delivery.envelope);
@@ -190,18 +203,19 @@ std::optional<Outcome> Execution::refuse(const Handler& handler, const Delivery&
 
 Outcome Execution::run_one(const Handler& handler, const Delivery& delivery, Cancellation& cancellation) {
   entered_ = false;
-  if (delivery.crashes > 0 || delivery.damaged || !delivery.validated || !handler.function) [[unlikely]] {
+  const bool too_large = !delivery.validated && delivery.envelope.size() > largest_;
+  if (delivery.crashes > 0 || delivery.damaged || too_large || !handler.function) [[unlikely]] {
     if (auto refused = refuse(handler, delivery)) return std::move(*refused);
   }
   context_->begin(delivery, handler, cancellation);
   try {
-    handler.function(delivery.envelope, context_->context());
+    handler.function(delivery.envelope, delivery.validated, context_->context());
     entered_ = context_->entered();
   } catch (...) {
     entered_ = context_->entered();
     Thrown thrown = current_exception_as_ending(context_->entered());
     if (thrown.ending == Ending::undecodable) {
-      thrown.ending = judge_undecodable(handler, delivery.envelope, thrown.error);
+      thrown.ending = judge_undecodable(handler, delivery, thrown.error);
     }
     // A handler that was told to stop for reasons of ours has not failed.
     if (thrown.ending == Ending::failed && cancellation.fired()) thrown.ending = Ending::released;
@@ -265,6 +279,7 @@ struct Execution::Batch final : detail::BatchCall {
   [[nodiscard]] std::string_view padded(std::size_t delivery) const noexcept override {
     return deliveries[delivery].envelope;
   }
+  [[nodiscard]] bool validated(std::size_t delivery) const noexcept override { return deliveries[delivery].validated; }
   bool admit(std::size_t delivery, const detail::Heading& heading) override {
     Item& item = items[delivery];
     if (item.context->admit(heading)) {
@@ -276,7 +291,7 @@ struct Execution::Batch final : detail::BatchCall {
     return false;
   }
   void undecodable(std::size_t delivery, std::string why) override {
-    items[delivery].ending = judge_undecodable(handler, deliveries[delivery].envelope, why);
+    items[delivery].ending = judge_undecodable(handler, deliveries[delivery], why);
     items[delivery].error = std::move(why);
   }
   void enter(detail::FunctionRef body) override { items[elements.front()].context->enter(body); }

@@ -82,6 +82,7 @@ class Execution {
   std::optional<Outcome> refuse(const Handler& handler, const transport::Delivery& delivery);
 
   detail::ServiceState& service_;
+  const std::size_t largest_;  // Bytes of an envelope.
   std::unique_ptr<detail::ContextState> context_;
   bool entered_ = false;
 };

@@ -34,6 +34,13 @@ void HandlerTable::add(Handler handler) {
 const Handler* HandlerTable::find(std::uint32_t stream, std::string_view type) const noexcept {
   if (stream >= tables_.size()) return nullptr;
   const Stream& table = tables_[stream];
+  if (table.by_type.size() <= few) {
+    // Comparing few is less than hashing one.
+    for (const auto& [name, handler] : table.by_type) {
+      if (name == type) return handler;
+    }
+    return table.rest;
+  }
   const auto found = table.by_type.find(type);
   return found != table.by_type.end() ? found->second : table.rest;
 }

@@ -44,6 +44,7 @@ class HandlerTable {
   [[nodiscard]] std::vector<std::string> types() const;
 
  private:
+  static constexpr std::size_t few = 8;
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/envelope.hpp"
+#include "core/id_text.hpp"
 
 namespace tidings::runtime {
 namespace {
@@ -16,21 +17,27 @@ std::string_view first_of(std::string_view given, std::string_view otherwise) no
 }  // namespace
 
 std::string new_correlation_id(Wall now, Random& random) {
-  std::string id = new_event_id(now, random);
-  id.replace(0, 4, "req_");
-  return id;
+  char text[core::new_id_size];
+  core::write_new_id(text, "req_", now, random);
+  return {text, sizeof text};
 }
 
 namespace {
 
 void write_message(std::string& arena, Encoded& message, const detail::TypedData& data, const PublishOptions& options,
                    const Inherited& inherited, const Environment& environment) {
-  const Wall now = environment.clock->wall();
-  std::string fresh_id, fresh_correlation_id;
+  const Wall now = inherited.now ? *inherited.now : environment.clock->wall();
+  char fresh_id[core::new_id_size], fresh_correlation_id[core::new_id_size];
   std::string_view id = first_of(options.id, inherited.id);
-  if (id.empty()) id = fresh_id = new_event_id(now, *environment.random);
+  if (id.empty()) {
+    core::write_new_id(fresh_id, "evt_", now, *environment.random);
+    id = {fresh_id, sizeof fresh_id};
+  }
   std::string_view correlation = first_of(options.correlation_id, inherited.correlation);
-  if (correlation.empty()) correlation = fresh_correlation_id = new_correlation_id(now, *environment.random);
+  if (correlation.empty()) {
+    core::write_new_id(fresh_correlation_id, "req_", now, *environment.random);
+    correlation = {fresh_correlation_id, sizeof fresh_correlation_id};
+  }
 
   message.stream = stream_of(data.info.kind, data.info.type);
   message.type = data.info.type;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,7 @@ struct Inherited {
   std::string_view traceparent{};
   std::string_view tracestate{};
   std::size_t largest = 1U << 20;  ///< Bytes of one envelope.
+  std::optional<Wall> now{};       ///< Of a batch, so that the clock is read once for all of it.
 };
 
 /// Where the parts of one message stand in the arena that it was written into. Offsets, since an arena grows.

@@ -263,6 +263,29 @@ TEST_P(Conformance, P48_BatchHalf_OfAPublish) {
   EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), 10U);
 }
 
+TEST_P(Conformance, P48_BatchHalf_OfALargePublish) {
+  const auto transport = open_real();
+  Bus bus = Bus::over(transport, bus_options());
+  std::vector<Tick> thousand;
+  const auto wrong = [](std::size_t n) { return n % 111 == 0 || n == 1; };
+  for (std::size_t n = 0; n < 1000; ++n) {
+    // Of all sizes, the last as large as many of the others together.
+    thousand.push_back({static_cast<std::int64_t>(n), wrong(n) ? "\xff" : std::string(n < 990 ? n : 50 * n, 'x')});
+  }
+  const std::vector<PublishResult> results = bus.publish_batch(thousand);
+  ASSERT_EQ(results.size(), thousand.size());
+  std::vector<std::string> sent;
+  Position before{};
+  for (std::size_t n = 0; n < results.size(); ++n) {
+    ASSERT_EQ(results[n].code, wrong(n) ? ErrorCode::invalid : ErrorCode::ok) << n << ' ' << results[n].message;
+    if (wrong(n)) continue;
+    EXPECT_LT(before, results[n].position) << n;
+    before = results[n].position;
+    sent.push_back(results[n].id);
+  }
+  EXPECT_EQ(read_ids(*transport, test_stream), sent) << "a batch keeps its order";
+}
+
 TEST_P(Conformance, P61_UnknownType) {
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};

@@ -10,13 +10,25 @@
 
 namespace tidings {
 
+namespace detail {
+
+/// decode_padded(), and with `distinct` validate_json() in the same walk, but for the text's size.
+template <class T>
+[[nodiscard]] DomainEvent<T> decode_once(std::string_view padded, bool distinct) {
+  DomainEvent<T> event;
+  EnvelopeTarget target{&event.id,     &event.type,          &event.version,  &event.timestamp,
+                        &event.source, &event.correlationId, &event.metadata, &event.extra,
+                        &read_into<T>, &event.data};
+  target.distinct = distinct;
+  read_envelope(padded, target);
+  return event;
+}
+
+}  // namespace detail
+
 template <class T>
 DomainEvent<T> decode_padded(std::string_view text) {
-  DomainEvent<T> event;
-  detail::read_envelope(text,
-                        {&event.id, &event.type, &event.version, &event.timestamp, &event.source, &event.correlationId,
-                         &event.metadata, &event.extra, &detail::read_into<T>, &event.data});
-  return event;
+  return detail::decode_once<T>(text, false);
 }
 
 template <class T>

@@ -68,13 +68,14 @@ template <class T>
 /// thrown before this is a fault of the event (undecodable), whatever comes out of it is the handler's.
 void enter_handler(Context& context, const Heading& heading, FunctionRef body);
 
-/// Decodes the padded envelope and calls the handler through enter_handler().
-using HandlerFunction = std::function<void(std::string_view padded_envelope, Context& context)>;
+/// Decodes the padded envelope, which nobody has checked unless it is `validated`, and calls the handler through
+/// enter_handler().
+using HandlerFunction = std::function<void(std::string_view padded_envelope, bool validated, Context& context)>;
 
 template <class T, class F>
 [[nodiscard]] HandlerFunction typed_handler(F handler) {
-  return [handler = std::move(handler)](std::string_view padded, Context& context) mutable {
-    const DomainEvent<T> event = decode_padded<T>(padded);
+  return [handler = std::move(handler)](std::string_view padded, bool validated, Context& context) mutable {
+    const DomainEvent<T> event = decode_once<T>(padded, !validated);
     enter_handler(context, heading_of(event), [&] {
       if constexpr (std::is_invocable_v<F&, const DomainEvent<T>&, Context&>) {
         handler(event, context);
@@ -91,6 +92,8 @@ class BatchCall : public BatchContext {
   /// How many deliveries there are, and the padded envelope of one.
   [[nodiscard]] virtual std::size_t size() const noexcept = 0;
   [[nodiscard]] virtual std::string_view padded(std::size_t delivery) const noexcept = 0;
+  /// Whether somebody has checked it.
+  [[nodiscard]] virtual bool validated(std::size_t delivery) const noexcept = 0;
   /// Delivery `delivery` was decoded and is the next element of the span; false when its version is unsupported.
   virtual bool admit(std::size_t delivery, const Heading& heading) = 0;
   /// Delivery `delivery` cannot be decoded.
@@ -108,7 +111,7 @@ template <class T, class F>
     events.reserve(call.size());
     for (std::size_t i = 0; i < call.size(); ++i) {
       try {
-        events.push_back(decode_padded<T>(call.padded(i)));
+        events.push_back(decode_once<T>(call.padded(i), !call.validated(i)));
       } catch (const Error& error) {
         call.undecodable(i, error.what());
         continue;

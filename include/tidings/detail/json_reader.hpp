@@ -90,6 +90,8 @@ struct EnvelopeTarget {
   void* data = nullptr;
   std::uint32_t optional = 0;     ///< Bits of the members, in this order, that may be missing.
   std::uint32_t* seen = nullptr;  ///< Set to the bits of those that were there.
+  /// Refuses all that validate_json() refuses, but for the text's size: also duplicate keys in what nobody reads.
+  bool distinct = false;
 };
 
 /// Reads an envelope; every member of the ADR but metadata must be there, and id and type must not be empty.

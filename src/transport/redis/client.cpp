@@ -59,10 +59,14 @@ bool Client::refuse(Request& request) const {
 void Client::send(Connection& connection, const std::vector<Request*>& requests, WaitClock::time_point deadline) {
   together_.clear();
   for (const Request* request : requests) {
-    together_.append(request->commands->bytes());
-    if (request->fill == nullptr && together_.size() < most_together) continue;
-    connection.send(together_, deadline);
-    together_.clear();
+    if (request->fill != nullptr && together_.empty()) {
+      connection.send(request->commands->bytes(), deadline);
+    } else {
+      together_.append(request->commands->bytes());
+      if (request->fill == nullptr && together_.size() < most_together) continue;
+      connection.send(together_, deadline);
+      together_.clear();
+    }
     bool more = request->fill != nullptr;
     for (std::size_t sent = request->commands->bytes().size(); more; sent = request->commands->bytes().size()) {
       more = (*request->fill)(*request->growing);

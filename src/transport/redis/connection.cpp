@@ -1,6 +1,7 @@
 #include "transport/redis/connection.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 namespace tidings::transport::redis {
@@ -58,14 +59,35 @@ void Connection::make_room(std::size_t wanted) {
     std::memmove(block_.get(), block_.get() + begin_, held);
   } else {
     const std::size_t size = std::max({smallest_block, held + wanted + held / 2, usual_ + usual_ / 4});
-    std::shared_ptr<std::byte[]> larger(new std::byte[size + padding]);
-    if (held > 0) std::memcpy(larger.get(), block_.get() + begin_, held);
-    std::memset(larger.get() + size, 0, padding);
-    block_ = std::move(larger);
-    capacity_ = size;
+    Spare larger = take_block(size);
+    if (held > 0) std::memcpy(larger.block.get(), block_.get() + begin_, held);
+    leave_block();
+    block_ = std::move(larger.block);
+    capacity_ = larger.capacity;
   }
   end_ = held;
   begin_ = 0;
+}
+
+Connection::Spare Connection::take_block(std::size_t size) {
+  for (Spare& each : spare_) {
+    if (each.capacity < size || each.block.use_count() != 1) continue;
+    // What others did with it came before.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    std::swap(each, spare_.back());
+    Spare found = std::move(spare_.back());
+    spare_.pop_back();
+    return found;
+  }
+  Spare fresh{std::shared_ptr<std::byte[]>(new std::byte[size + padding]), size};
+  std::memset(fresh.block.get() + size, 0, padding);
+  return fresh;
+}
+
+void Connection::leave_block() {
+  if (!block_ || capacity_ > largest_spare) return;
+  if (spare_.size() == most_spare) spare_.erase(spare_.begin());
+  spare_.push_back({std::move(block_), capacity_});
 }
 
 Received Connection::receive(WaitClock::time_point deadline, std::size_t replies) {
@@ -93,13 +115,15 @@ Received Connection::receive(WaitClock::time_point deadline, std::size_t replies
       failure.emplace(ErrorCode::unavailable, true,
                       "redis: what the server sent is not RESP; is this port a Redis server's?");
     }
-    auto parsed = std::make_shared<Received::Parsed>();
+    if (!parsed_ || parsed_.use_count() != 1) parsed_ = std::make_shared<Received::Parsed>();
+    std::atomic_thread_fence(std::memory_order_acquire);
+    const std::shared_ptr<Received::Parsed> parsed = parsed_;
     const std::size_t size = parser_.size();
     parser_.move_to(parsed->values, parsed->starts);
     usual_ = std::max(size, usual_ - usual_ / 8);
     // Where a room was made meanwhile, the bytes have moved.
     Received received{
-        block_, std::move(parsed), {block_ ? reinterpret_cast<const char*>(block_.get()) + begin_ : "", end_ - begin_}};
+        block_, parsed, {block_ ? reinterpret_cast<const char*>(block_.get()) + begin_ : "", end_ - begin_}};
     begin_ += size;
     return received;
   }

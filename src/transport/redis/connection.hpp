@@ -65,7 +65,17 @@ class Connection {
   static constexpr std::chrono::milliseconds longest_silence{5'000};
 
  private:
+  // Blocks that somebody may still keep. They are taken again once nobody does: memory of that size comes from the
+  // kernel as a rule, and each page of it would have to be made anew.
+  struct Spare {
+    std::shared_ptr<std::byte[]> block{};
+    std::size_t capacity = 0;
+  };
+  static constexpr std::size_t most_spare = 4, largest_spare = 4U << 20;
+
   void make_room(std::size_t wanted);
+  [[nodiscard]] Spare take_block(std::size_t size);
+  void leave_block();
 
   Address address_;
   Socket socket_;
@@ -74,6 +84,8 @@ class Connection {
   std::shared_ptr<std::byte[]> block_{};
   std::size_t capacity_ = 0, begin_ = 0, end_ = 0;  // Of the bytes that were received and not taken.
   std::size_t usual_ = 0;                           // Bytes of replies, as seen lately.
+  std::vector<Spare> spare_{};
+  std::shared_ptr<Received::Parsed> parsed_{};  // The last, to be used again as well.
 };
 
 }  // namespace tidings::transport::redis

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -15,6 +16,12 @@ void set_unclear(Result& result, const std::string& why) {
 void set_error(Result& result, const Outgoing& item, const Error& error) {
   result = {
       .code = error.code(), .retryable = error.retryable(), .message = std::string(item.id) + ": " + error.what()};
+}
+
+// Of what was not sent: not unclear, whatever kept the connection from being made.
+void set_unsent(Result& result, const Outgoing& item, const Error& error) {
+  set_error(result, item, error);
+  if (error.code() == ErrorCode::timeout) result.code = ErrorCode::unavailable;
 }
 
 void decide(Store& store, const Reply& reply, const Outgoing& item, Result& result, WaitClock::time_point deadline) {
@@ -41,6 +48,26 @@ struct Part {
   std::size_t bytes = 0;
   std::string_view stream{}, id{};
   bool waits = false;
+  std::string prefix{};  // What every command on `prefix_stream` begins with.
+  std::string_view prefix_stream{};
+
+  // Commands take the room that the last ones of the thread had, unless that was exceptional: asking the kernel for so
+  // much anew costs more than filling it.
+  Part() { std::swap(commands, room()); }
+  ~Part() {
+    constexpr std::size_t most_kept = 4U << 20;
+    if (commands.capacity() > most_kept || commands.capacity() < room().capacity()) return;
+    commands.clear();
+    std::swap(commands, room());
+  }
+  Part(const Part&) = delete;
+  Part& operator=(const Part&) = delete;
+
+ private:
+  static Commands& room() {
+    thread_local Commands of_thread;
+    return of_thread;
+  }
 };
 
 // How long a server is let wait at once: shorter than the silence by which one that hangs is known.
@@ -91,14 +118,38 @@ std::string await_confirmation(Store& store, const Part& part, const Replies& se
 // Bytes that are sent before the next are written: the server begins with its work meanwhile.
 constexpr std::size_t slice = 48U << 10;
 
-// Adds a slice of what is to be sent; false when it was the last.
-bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, Level level, Millis within) {
-  const std::size_t begun = part.commands.bytes().size();
-  while (part.next < part.sent.size() && part.commands.bytes().size() - begun < slice) {
-    const Outgoing& item = items[part.sent[part.next++]];
-    part.commands.begin(5).word("XADD").word(item.stream).word(part.id).word("event").word(item.envelope);
+// The items of a call. Where `more` is, it makes further ones, and says whether there may be others behind them.
+struct Items {
+  std::span<const Outgoing> all{};
+  std::span<Result> results{};
+  std::function<bool()> more{};
+
+  // Makes more of them, if there are any, until `part` has something to send.
+  void make(const Part& part) {
+    while (more && part.next == part.sent.size()) {
+      if (!more()) more = nullptr;
+    }
   }
-  if (part.next < part.sent.size()) return true;
+  // Makes all that are left; what comes too late to be sent has a result all the same.
+  void finish(Part& part) {
+    for (; more; part.next = part.sent.size()) make(part);
+  }
+};
+
+// Adds a slice of what is to be sent; false when it was the last.
+bool add_slice(Part& part, const Store& store, Items& items, Level level, Millis within) {
+  const std::size_t begun = part.commands.bytes().size();
+  for (items.make(part); part.next < part.sent.size() && part.commands.bytes().size() - begun < slice;) {
+    const Outgoing& item = items.all[part.sent[part.next++]];
+    if (part.prefix.empty() || item.stream != part.prefix_stream) {
+      Commands words;
+      words.begin(5).word("XADD").word(item.stream).word(part.id).word("event");
+      part.prefix = words.bytes();
+      part.prefix_stream = item.stream;
+    }
+    part.commands.add_with(part.prefix, item.envelope);
+  }
+  if (items.more || part.next < part.sent.size()) return true;
   if (part.waits) {
     add_wait(part.commands, store, level, within);
     part.commands.close_with_last();
@@ -106,26 +157,26 @@ bool add_slice(Part& part, const Store& store, std::span<const Outgoing> items, 
   return false;
 }
 
-void send(Store& store, Part& part, std::span<const Outgoing> items, Level level, WaitClock::time_point deadline,
-          std::span<Result> results) {
+void send(Store& store, Part& part, Items& items, Level level, WaitClock::time_point deadline) {
   std::optional<Error> failure;
   const auto fill = [&](Commands&) {
     return add_slice(part, store, items, level, std::chrono::floor<Millis>(deadline - WaitClock::now()));
   };
+  const bool more = fill(part.commands);
   const Nodes::Lane lane = part.waits ? Nodes::Lane::waiting : Nodes::Lane::shared;
-  const bool more = add_slice(part, store, items, level, std::chrono::floor<Millis>(deadline - WaitClock::now()));
   const Replies replies = more ? store.nodes().run(part.stream, part.commands, fill, deadline, failure, lane)
                                : store.nodes().run(part.stream, part.commands, deadline, failure, lane);
+  items.finish(part);
+  const std::span<const Outgoing> all = items.all;
+  const std::span<Result> results = items.results;
   for (std::size_t k = 0; k < part.sent.size(); ++k) {
     const std::size_t i = part.sent[k];
     if (failure && !replies.sent()) {
-      set_error(results[i], items[i], *failure);
-      // Not unclear, whatever kept the connection from being made.
-      if (failure->code() == ErrorCode::timeout) results[i].code = ErrorCode::unavailable;
+      set_unsent(results[i], all[i], *failure);
     } else if (k >= replies.count() || replies.lost(k)) {
       set_unclear(results[i], failure ? failure->what() : "redis: no answer came");
     } else {
-      decide(store, replies.reply(k), items[i], results[i], deadline);
+      decide(store, replies.reply(k), all[i], results[i], deadline);
     }
   }
   if (!part.waits || !replies.sent()) return;
@@ -137,10 +188,46 @@ void send(Store& store, Part& part, std::span<const Outgoing> items, Level level
 
 }  // namespace
 
+namespace {
+
+bool must_wait(const Store& store, Level level) {
+  return level == Level::replicated || (level == Level::disk && store.waits_for_disk());
+}
+
+// Whether the stream is known to have no partitions. Whoever asks next says what is wrong when nobody knows.
+bool whole(Store& store, std::string_view stream) {
+  try {
+    return store.partitions().names(stream)->size() == 1;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// Sends a part; whatever happens, each of its items has a result.
+void store_part(Store& store, Part& part, Items& items, Level level, WaitClock::time_point deadline) {
+  try {
+    send(store, part, items, level, deadline);
+  } catch (const Error& error) {
+    items.finish(part);
+    for (const std::size_t i : part.sent) {
+      Result& result = items.results[i];
+      if (result.code == ErrorCode::ok && result.position == Position{}) set_unclear(result, error.what());
+    }
+  }
+}
+
+}  // namespace
+
 void add_events(Store& store, std::span<const Outgoing> events, Level level, Millis within, std::span<Result> results) {
   const auto deadline = deadline_in(within);
   Placed placed;
-  const std::span<const Outgoing> items = store.partitions().place(events, placed);
+  std::span<const Outgoing> items;
+  try {
+    items = store.partitions().place(events, placed);
+  } catch (const Error& error) {
+    for (std::size_t i = 0; i < events.size(); ++i) set_unsent(results[i], events[i], error);
+    return;
+  }
   std::map<std::size_t, Part> parts;
   const std::string id = store.id_word();
   Part* last = nullptr;
@@ -152,19 +239,42 @@ void add_events(Store& store, std::span<const Outgoing> events, Level level, Mil
     last->bytes += items[i].envelope.size() + items[i].stream.size() + 80;
     last->sent.push_back(i);
   }
+  Items all{.all = items, .results = results};
   for (auto& [place, part] : parts) {
-    part.waits = level == Level::replicated || (level == Level::disk && store.waits_for_disk());
+    part.waits = must_wait(store, level);
     part.id = id;
     part.commands.reserve(part.sent.size() + 1, part.bytes + 128);
-    try {
-      send(store, part, items, level, deadline, results);
-    } catch (const Error& error) {
-      for (const std::size_t i : part.sent) {
-        if (results[i].code == ErrorCode::ok && results[i].position == Position{})
-          set_unclear(results[i], error.what());
-      }
-    }
+    store_part(store, part, all, level, deadline);
   }
+}
+
+void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis within, std::vector<Outgoing>& items,
+                 std::vector<Result>& results) {
+  const auto deadline = deadline_in(within);
+  const std::string id = store.id_word();
+  Part part;
+  part.waits = must_wait(store, level);
+  part.id = id;
+  Items all{.all = items, .results = results};
+  all.more = [&] {
+    std::size_t taken = items.size();
+    const bool goes_on = more(items);
+    results.resize(items.size());
+    all.all = items;
+    all.results = results;
+    for (; taken < items.size(); ++taken) {
+      if (acceptable(items[taken], store.capabilities(), results[taken])) part.sent.push_back(taken);
+    }
+    return goes_on;
+  };
+  all.make(part);
+  if (part.sent.empty()) return;
+  part.stream = items[part.sent.front()].stream;
+  if (!whole(store, part.stream)) {
+    all.finish(part);
+    return add_events(store, items, level, within, results);
+  }
+  store_part(store, part, all, level, deadline);
 }
 
 }  // namespace tidings::transport::redis

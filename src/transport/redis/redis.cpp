@@ -14,7 +14,7 @@ constexpr std::size_t trim_at_once = 10'000;  // The script reads them.
 constexpr std::uint64_t many_keys = 10'000;
 constexpr Millis look_again{30'000};
 
-class RedisTransport final : public Transport {
+class RedisTransport final : public Transport, public core::GrowingPublish {
  public:
   RedisTransport(Endpoint endpoint, const Environment& environment)
       : store_(std::move(endpoint), environment, deadline_in(Millis(5'000))) {}
@@ -22,13 +22,14 @@ class RedisTransport final : public Transport {
   [[nodiscard]] const Capabilities& capabilities() const noexcept override { return store_.capabilities(); }
 
   void publish(std::span<const Outgoing> items, Level level, Millis within, std::span<Result> results) override {
-    const std::vector<Level>& levels = capabilities().levels;
-    if (std::find(levels.begin(), levels.end(), level) == levels.end()) {
-      throw Error(ErrorCode::not_supported,
-                  "redis: this server does not offer the level " + std::string(to_string(level)) +
-                      "; disk wants appendonly yes and appendfsync always, replicated wants connected replicas");
-    }
+    check_level(level);
     add_events(store_, items, level, within, results);
+  }
+
+  void publish_growing(const core::MoreEvents& more, Level level, Millis within, std::vector<Outgoing>& items,
+                       std::vector<Result>& results) override {
+    check_level(level);
+    add_growing(store_, more, level, within, items, results);
   }
 
   void inject(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> events,
@@ -108,6 +109,13 @@ class RedisTransport final : public Transport {
   std::vector<Check> diagnose() override { return check_servers(store_); }
 
  private:
+  void check_level(Level level) const {
+    const std::vector<Level>& levels = capabilities().levels;
+    if (std::find(levels.begin(), levels.end(), level) != levels.end()) return;
+    throw Error(ErrorCode::not_supported,
+                "redis: this server does not offer the level " + std::string(to_string(level)) +
+                    "; disk wants appendonly yes and appendfsync always, replicated wants connected replicas");
+  }
   // Among many keys, streams are looked for now and then only.
   std::vector<std::string> streams_to_tend() {
     const std::lock_guard lock(streams_mutex_);

@@ -1,19 +1,31 @@
 #include "transport/redis/resp.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cstring>
 
 namespace tidings::transport::redis {
 namespace {
 
+// Writes `number` in front of `end`, and returns where it begins.
+char* write_before(char* end, std::uint64_t number) noexcept {
+  do {
+    *--end = static_cast<char>('0' + number % 10);
+    number /= 10;
+  } while (number > 0);
+  return end;
+}
+
+// Appends `mark`, a length and the end of the line.
 void append_length(std::string& bytes, char mark, std::size_t length) {
   char text[24];
-  text[0] = mark;
-  char* end = std::to_chars(text + 1, text + sizeof text - 2, length).ptr;
-  *end++ = '\r';
-  *end++ = '\n';
-  bytes.append(text, end);
+  char* const end = text + sizeof text;
+  end[-2] = '\r';
+  end[-1] = '\n';
+  char* const first = write_before(end - 2, length) - 1;
+  *first = mark;
+  bytes.append(first, static_cast<std::size_t>(end - first));
 }
 
 // An integer that takes the whole of `text`.
@@ -57,16 +69,62 @@ Commands& Commands::word(std::int64_t number) {
 }
 
 Commands& Commands::word(const EntryId& id) {
-  char text[48];
-  char* end = std::to_chars(text, text + 20, id.milliseconds).ptr;
-  *end++ = '-';
-  end = std::to_chars(end, text + sizeof text, id.sequence).ptr;
-  return word(std::string_view(text, static_cast<std::size_t>(end - text)));
+  // "$15\r\n1716000000000-0\r\n", from its end to its beginning.
+  char text[56];
+  char* const end = text + sizeof text;
+  end[-2] = '\r';
+  end[-1] = '\n';
+  char* first = write_before(end - 2, id.sequence);
+  *--first = '-';
+  // Many ids in a row are of the same millisecond.
+  struct Last {
+    std::uint64_t milliseconds = 0;
+    std::size_t size = 1;
+    char text[20]{'0'};
+  };
+  thread_local Last last;
+  if (id.milliseconds != last.milliseconds) {
+    char digits[20];
+    char* const begin = write_before(digits + sizeof digits, id.milliseconds);
+    last.size = static_cast<std::size_t>(digits + sizeof digits - begin);
+    std::copy_n(begin, last.size, last.text);
+    last.milliseconds = id.milliseconds;
+  }
+  first -= last.size;
+  std::copy_n(last.text, last.size, first);
+  const auto length = static_cast<std::size_t>(end - 2 - first);
+  *--first = '\n';
+  *--first = '\r';
+  first = write_before(first, length);
+  *--first = '$';
+  bytes_.append(first, static_cast<std::size_t>(end - first));
+  return *this;
 }
 
 Commands& Commands::add(std::initializer_list<std::string_view> words) {
   begin(words.size());
   for (const std::string_view text : words) word(text);
+  return *this;
+}
+
+Commands& Commands::add_with(std::string_view prefix, std::string_view last) {
+  starts_.push_back(bytes_.size());
+  char text[24];
+  char* const end = text + sizeof text;
+  end[-2] = '\r';
+  end[-1] = '\n';
+  char* const first = write_before(end - 2, last.size()) - 1;
+  *first = '$';
+  const auto length = static_cast<std::size_t>(end - first);
+  const std::size_t before = bytes_.size();
+  // Four appends would check four times whether there is room.
+  bytes_.resize(before + prefix.size() + length + last.size() + 2);
+  char* to = bytes_.data() + before;
+  to = std::copy_n(prefix.data(), prefix.size(), to);
+  to = std::copy_n(first, length, to);
+  to = std::copy_n(last.data(), last.size(), to);
+  to[0] = '\r';
+  to[1] = '\n';
   return *this;
 }
 
@@ -79,17 +137,19 @@ void ReplyParser::reset(std::size_t replies) noexcept {
 }
 
 void ReplyParser::move_to(std::vector<Value>& values, std::vector<std::size_t>& starts) {
-  // The next reply is likely to be as long as this one.
-  const std::size_t usual = std::min<std::size_t>(values_.size(), 1U << 16);
-  values = std::move(values_);
-  starts = std::move(starts_);
+  // What the caller had makes room for the next.
+  values.swap(values_);
+  starts.swap(starts_);
   reset();
-  values_.reserve(usual);
+  constexpr std::size_t most_kept = 1U << 16;
+  if (values_.capacity() > most_kept) std::vector<Value>().swap(values_);
 }
 
 ReplyParser::Status ReplyParser::parse(std::string_view bytes) {
   while (starts_.size() < wanted_) {
     missing_ = 0;
+    usual_values(bytes);
+    if (starts_.size() == wanted_) break;
     if (const Status status = value(bytes); status != Status::complete) return status;
   }
   return Status::complete;
@@ -100,6 +160,40 @@ void ReplyParser::finished() {
   if (!open_.empty()) return;
   starts_.push_back(begun_);
   begun_ = values_.size();
+}
+
+// Takes in texts and arrays as nearly all are, as many as there are; anything else is left to value().
+void ReplyParser::usual_values(std::string_view bytes) {
+  const char* const base = bytes.data();
+  const char* const end = base + bytes.size();
+  constexpr std::ptrdiff_t most_digits = 9, shortest = 4;
+  while (starts_.size() < wanted_) {
+    const char* at = base + at_;
+    if (end - at < shortest || (*at != '$' && *at != '*')) return;
+    const bool text = *at++ == '$';
+    const char* const limit = end - at > most_digits ? at + most_digits : end;
+    const char* const digits = at;
+    std::uint32_t number = 0;
+    for (; at != limit; ++at) {
+      const unsigned digit = static_cast<unsigned char>(*at) - unsigned{'0'};
+      if (digit > 9) break;
+      number = number * 10 + digit;
+    }
+    if (at == digits || end - at < 2 || at[0] != '\r' || at[1] != '\n') return;
+    at += 2;
+    if (text) {
+      if (number > longest_text || end - at < std::ptrdiff_t{number} + 2) return;
+      if (at[number] != '\r' || at[number + 1] != '\n') return;
+      values_.push_back({Value::Kind::text, static_cast<std::size_t>(at - base), number});
+      at_ = static_cast<std::size_t>(at - base) + number + 2;
+      finished();
+    } else {
+      if (number == 0 || number > most_elements || open_.size() >= deepest) return;
+      values_.push_back({Value::Kind::array, at_ + 1, number});
+      at_ = static_cast<std::size_t>(at - base);
+      open_.push_back(number);
+    }
+  }
 }
 
 // Takes one value in, or leaves everything as it was.
@@ -170,24 +264,10 @@ ReplyParser::Status ReplyParser::value(std::string_view bytes) {
   return Status::complete;
 }
 
-std::string_view Reply::text() const noexcept {
-  const Value& value = current();
-  if (value.kind != Value::Kind::text && value.kind != Value::Kind::error) return {};
-  return bytes_.substr(value.offset, static_cast<std::size_t>(value.number));
-}
-
 std::int64_t Reply::integer(std::int64_t otherwise) const noexcept {
   if (kind() == Value::Kind::integer) return current().number;
   std::int64_t value = 0;
   return kind() == Value::Kind::text && parse_integer(text(), value) ? value : otherwise;
-}
-
-std::size_t Reply::size() const noexcept {
-  return kind() == Value::Kind::array ? static_cast<std::size_t>(current().number) : 0;
-}
-
-void Reply::skip() noexcept {
-  for (std::size_t left = 1; left > 0 && index_ < values_->size(); --left, ++index_) left += size();
 }
 
 Reply Reply::operator[](std::size_t index) const noexcept {
@@ -203,16 +283,51 @@ Reply Reply::operator[](std::size_t index) const noexcept {
 
 std::string EntryId::text() const { return std::to_string(milliseconds) + "-" + std::to_string(sequence); }
 
+namespace {
+
+// Reads eight bytes at once; false, and nothing is changed, when one of them is no digit.
+bool eight_digits(const char* from, std::uint64_t& number) noexcept {
+  if constexpr (std::endian::native != std::endian::little) return false;
+  std::uint64_t word = 0;
+  std::memcpy(&word, from, sizeof word);
+  constexpr std::uint64_t high_halves = 0xF0F0F0F0F0F0F0F0, sixes = 0x0606060606060606;
+  if (((word & high_halves) | ((word + sixes) & high_halves) >> 4) != 0x3333333333333333) return false;
+  // Neighbours are joined to pairs, these to fours, and these to eight.
+  word = (word & 0x0F0F0F0F0F0F0F0F) * (10 * 256 + 1) >> 8;
+  word = (word & 0x00FF00FF00FF00FF) * (100 * 65536 + 1) >> 16;
+  number = (word & 0x0000FFFF0000FFFF) * ((std::uint64_t{10'000} << 32) + 1) >> 32;
+  return true;
+}
+
+// Reads digits off the front of `text`, at least one; false where they are none, or more than a number holds.
+bool take_number(std::string_view& text, std::uint64_t& value) noexcept {
+  std::size_t count = 0;
+  std::uint64_t number = 0;
+  if (text.size() >= 8 && eight_digits(text.data(), number)) count = 8;
+  // Nineteen digits always fit.
+  for (; count < text.size() && count < 19; ++count) {
+    const unsigned digit = static_cast<unsigned char>(text[count]) - unsigned{'0'};
+    if (digit > 9) break;
+    number = number * 10 + digit;
+  }
+  if (count == 19) {
+    const char* const end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, number);
+    if (error != std::errc{}) return false;
+    count = static_cast<std::size_t>(stopped - text.data());
+  }
+  value = number;
+  text.remove_prefix(count);
+  return count > 0;
+}
+
+}  // namespace
+
 bool parse_id(std::string_view text, EntryId& id) noexcept {
-  const std::size_t dash = text.find('-');
-  if (dash == std::string_view::npos) return false;
-  const auto whole = [](std::string_view digits, std::uint64_t& value) {
-    const char* const end = digits.data() + digits.size();
-    const auto [stopped, error] = std::from_chars(digits.data(), end, value);
-    return error == std::errc{} && stopped == end && !digits.empty();
-  };
   EntryId read;
-  if (!whole(text.substr(0, dash), read.milliseconds) || !whole(text.substr(dash + 1), read.sequence)) return false;
+  if (!take_number(text, read.milliseconds) || !text.starts_with('-')) return false;
+  text.remove_prefix(1);
+  if (!take_number(text, read.sequence) || !text.empty()) return false;
   id = read;
   return true;
 }

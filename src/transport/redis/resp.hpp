@@ -39,6 +39,8 @@ class Commands {
   /// A whole command.
   Commands& add(std::initializer_list<std::string_view> words);
 
+  /// A whole command of which all words but the last are given as they go over the wire, its beginning among them.
+  Commands& add_with(std::string_view prefix, std::string_view last);
   /// The command number `index` of `from`.
   Commands& copy(const Commands& from, std::size_t index);
   void reserve(std::size_t commands, std::size_t bytes);
@@ -50,6 +52,8 @@ class Commands {
   [[nodiscard]] std::string_view bytes() const noexcept { return bytes_; }
   /// How many commands, and so how many replies.
   [[nodiscard]] std::size_t count() const noexcept { return starts_.size(); }
+  /// How many bytes there is room for.
+  [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }
   void clear() noexcept {
     bytes_.clear();
     starts_.clear();
@@ -87,7 +91,7 @@ class ReplyParser {
   [[nodiscard]] std::size_t missing() const noexcept { return missing_; }
   /// Makes ready for the next `replies` replies.
   void reset(std::size_t replies = 1) noexcept;
-  /// Gives away what was parsed, and makes ready for one reply.
+  /// Gives away what was parsed in exchange for the caller's room, and makes ready for one reply.
   void move_to(std::vector<Value>& values, std::vector<std::size_t>& starts);
 
   /// What a reply may claim before anything is allocated for it.
@@ -96,6 +100,7 @@ class ReplyParser {
 
  private:
   Status value(std::string_view bytes);
+  void usual_values(std::string_view bytes);
   void finished();
 
   std::vector<Value> values_{};
@@ -114,16 +119,30 @@ class Reply {
   [[nodiscard]] bool null() const noexcept { return kind() == Value::Kind::null; }
   [[nodiscard]] bool error() const noexcept { return kind() == Value::Kind::error; }
   /// The bytes of a text or an error; empty otherwise.
-  [[nodiscard]] std::string_view text() const noexcept;
+  [[nodiscard]] std::string_view text() const noexcept {
+    const Value& value = current();
+    if (value.kind != Value::Kind::text && value.kind != Value::Kind::error) return {};
+    return {bytes_.data() + value.offset, static_cast<std::size_t>(value.number)};
+  }
   /// An integer, or a text that is one; `otherwise` for anything else.
   [[nodiscard]] std::int64_t integer(std::int64_t otherwise = 0) const noexcept;
   /// How many elements an array has; 0 for anything else.
-  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept {
+    const Value& value = current();
+    return value.kind == Value::Kind::array ? static_cast<std::size_t>(value.number) : 0;
+  }
 
   /// Goes to the next value, into an array rather than past it.
   void enter() noexcept { ++index_; }
   /// Goes past this value and all that it holds.
-  void skip() noexcept;
+  void skip() noexcept {
+    const Value* const first = values_->data();
+    const std::size_t end = values_->size();
+    std::size_t left = 1;
+    for (; left > 0 && index_ < end; --left, ++index_) {
+      if (first[index_].kind == Value::Kind::array) left += static_cast<std::size_t>(first[index_].number);
+    }
+  }
   /// A walk that begins at this value.
   [[nodiscard]] Reply here() const noexcept { return *this; }
   /// Element `index` of this array. Costs a walk.

@@ -130,8 +130,13 @@ void RedisSubscription::send(Part& part, const Joined& joined, const std::string
     if (member_still) ledger_.settle(items[i].token.lease);
   };
   for (const std::size_t i : part.simple) conclude(i, member_still);
+  if (part.items.empty()) return;
+  Reply at = answer.reply();
+  const std::size_t answered = at.size();
+  if (answered > 0) at.enter();
   for (std::size_t k = 0; k < part.items.size(); ++k) {
-    const Reply reply = answer.reply()[k];
+    const Reply reply = k < answered ? at.here() : answer.reply()[k];
+    if (k < answered) at.skip();
     const std::size_t i = part.items[k];
     if (reply.kind() == Value::Kind::text) {
       const Error error = error_of(reply.text());

@@ -10,6 +10,7 @@
 #include <tidings/inspection.hpp>
 #include <tidings/transport.hpp>
 
+#include "core/growing_publish.hpp"
 #include "transport/redis/nodes.hpp"
 #include "transport/redis/partitions.hpp"
 
@@ -98,6 +99,10 @@ struct Entry {
 // publish.cpp
 /// Stores events as Transport::publish has it.
 void add_events(Store& store, std::span<const Outgoing> items, Level level, Millis within, std::span<Result> results);
+
+/// The same as GrowingPublish has it.
+void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis within, std::vector<Outgoing>& items,
+                 std::vector<Result>& results);
 
 /// Whether an event can be stored at all; its Result says why not.
 [[nodiscard]] bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result);

@@ -15,11 +15,11 @@ constexpr std::size_t due_at_once = 500;
 
 }  // namespace
 
-std::uint64_t Ledger::add(const Held& held) {
-  held_.push_back(held);
+std::uint64_t Ledger::add(Held held) {
   ++events_;
   bytes_ += held.bytes;
   if (held.source == 'A') ++alone_;
+  held_.push_back(std::move(held));
   return first_ + held_.size() - 1;
 }
 
@@ -328,7 +328,7 @@ void RedisSubscription::hand_out(Batch& batch, std::size_t events, std::size_t b
     const bool larger = held.bytes > bytes;
     bytes -= std::min(bytes, held.bytes);
     --events;
-    delivery.token = {ledger_.add(held), 0, epoch()};
+    delivery.token = {ledger_.add(std::move(held)), 0, epoch()};
     batch.deliveries.push_back(std::move(delivery));
     ready_.pop_front();
     if (larger) break;

@@ -28,7 +28,7 @@ class Ledger {
     bool unclear = false;  ///< Its settlement was sent and no answer came.
     bool named = false;    ///< A settlement of it is under way.
   };
-  std::uint64_t add(const Held& held);
+  std::uint64_t add(Held held);
   /// Null when it is settled, or never was.
   [[nodiscard]] const Held* find(std::uint64_t serial) const noexcept;
   /// The same for a settlement that begins: null also while another one is under way.
