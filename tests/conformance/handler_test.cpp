@@ -279,7 +279,7 @@ TEST_P(Conformance, P48_BatchHalf_OfALargePublish) {
   for (std::size_t n = 0; n < results.size(); ++n) {
     ASSERT_EQ(results[n].code, wrong(n) ? ErrorCode::invalid : ErrorCode::ok) << n << ' ' << results[n].message;
     if (wrong(n)) continue;
-    EXPECT_LT(before, results[n].position) << n;
+    EXPECT_TRUE(before < results[n].position || !in_order()) << n;
     before = results[n].position;
     sent.push_back(results[n].id);
   }
