@@ -398,10 +398,11 @@ void RedisSubscription::read_turns(const std::vector<Look>& looks, std::size_t e
   for (std::size_t turn = 0; turn * events < keys && ready_.empty(); ++turn) read_new(looks, events, Millis(0), stop);
 }
 
-// The most that one read asks for: where there is room for many, half of it, so that one half is handled while the
-// other is read.
+// The most that one read asks for: where there is room for many a part of it, so that one part is handled while the
+// next is read and the one before is settled; and not so few that the look before each read weighs.
 std::size_t RedisSubscription::share() const noexcept {
-  return interest_.events >= 2 * least_ahead ? interest_.events / 2 : interest_.events;
+  const std::size_t window = interest_.events;
+  return window >= 2 * least_ahead ? std::min(window / 2, std::max(window / 8, worth_a_look)) : window;
 }
 
 // As many events as `bytes` hold, as far as one can know.

@@ -133,7 +133,8 @@ class RedisSubscription final : public Subscription {
   void take(Reader& reader, const Received& received, bool alone);
   [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(); }
 
-  static constexpr std::size_t least_ahead = 64;  // Fewer events are not worth a read ahead.
+  static constexpr std::size_t least_ahead = 64,
+                               worth_a_look = 256;  // Fewer events are not worth a read ahead; a look.
   static constexpr Millis longest_review_pause{60'000}, turn_pause{20};
   Store& store_;
   const Interest interest_;
