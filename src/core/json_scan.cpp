@@ -24,6 +24,7 @@ bool JsonScan::overflows(std::string_view text) noexcept {
     if (digits.starts_with('+')) digits.remove_prefix(1);
     const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), exponent);
     if (parsed.ec != std::errc{}) return !digits.starts_with('-');
+    exponent = std::clamp<std::int64_t>(exponent, -1'000'000'000, 1'000'000'000);
   }
   const std::string_view mantissa = text.substr(0, mark);
   const auto point = std::min(mantissa.find('.'), mantissa.size());

@@ -109,17 +109,21 @@ class GrowingBatch {
     std::string& arena = arenas_.next();
     messages_.clear();
     for (; next_ < batch_.size() && arena.size() < wanted; ++next_) {
+      // Whatever is wrong with one, and be it memory, the others go on: each place has one message or one failure.
       try {
         messages_.push_back(
-            runtime::append_message(arena, batch_[next_], options_, inherited_, bus_.options().environment));
-        places_.push_back(next_);
+            {next_, runtime::append_message(arena, batch_[next_], options_, inherited_, bus_.options().environment)});
       } catch (const Error& error) {
         told_[next_] = failed_item(error);
+      } catch (const std::exception& error) {
+        told_[next_] =
+            failed_item(Error(ErrorCode::internal, std::string("an event cannot be written: ") + error.what()));
       }
     }
-    for (const Encoded& message : messages_) {
+    for (const auto& [place, message] : messages_) {
       const transport::Outgoing& item = items.emplace_back(runtime::outgoing(arena, message));
-      told_[places_[items.size() - 1]].id = item.id;
+      places_.push_back(place);
+      told_[place].id = item.id;
     }
     return next_ < batch_.size();
   }
@@ -131,9 +135,9 @@ class GrowingBatch {
   std::vector<PublishResult> told_;
   Inherited inherited_;
   Arenas arenas_{};
-  std::size_t next_ = 0;  // Of batch_: the first that is not written.
-  std::vector<Encoded> messages_{};
-  std::vector<std::size_t> places_{};  // Of each item, in batch_.
+  std::size_t next_ = 0;                                     // Of batch_: the first that is not written.
+  std::vector<std::pair<std::size_t, Encoded>> messages_{};  // With their places in batch_.
+  std::vector<std::size_t> places_{};                        // Of each item, in batch_.
   std::vector<transport::Outgoing> items_{};
   std::vector<transport::Result> results_{};
 };

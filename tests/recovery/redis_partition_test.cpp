@@ -136,6 +136,65 @@ TEST_F(RedisPartitions, AGroupThatBeganBeforeThemMissesNothing) {
   EXPECT_TRUE(subscription->fetch(Millis(100), {}).deliveries.empty()) << "what was there before it began";
 }
 
+// Also when it runs, and began at the end itself.
+TEST_F(RedisPartitions, WhoBeganAtTheEndMissesNothingThatCameSince) {
+  transport_ = open_transport(server_.url());
+  publish(*transport_, 0, 1, keys_);
+  Interest interest;
+  interest.service = "g";
+  interest.instance = "a";
+  interest.streams = {stream};
+  interest.types = {"*"};
+  interest.start.kind = Start::Kind::end;
+  const auto subscription = transport_->subscribe(interest);
+  const auto larger = open(4);
+  server_.cli("SET", "{events:user}:partitions", 4);  // By somebody who makes no groups.
+  publish(*larger, 1, 10, keys_);
+  std::size_t came = 0;
+  for (int tries = 0; tries < 3 && came < 10 * keys_.size(); ++tries) {
+    const auto some = fetch(*subscription, 10 * keys_.size() - came);
+    came += some.size();
+    (void)settle(*subscription, some);
+  }
+  EXPECT_EQ(came, 10 * keys_.size());
+}
+
+TEST_F(RedisPartitions, KnowTheGroupsThatAreDownWhenTheyCome) {
+  transport_ = open_transport(server_.url());
+  GroupChange change;
+  change.kind = GroupChange::Kind::create;
+  transport_->change({stream, "g"}, change);
+  change.kind = GroupChange::Kind::pause;
+  transport_->change({stream, "g"}, change);
+  transport_ = open(4);
+  publish(*transport_, 0, 5, keys_);
+  EXPECT_EQ(transport_->describe(stream).at(0).groups.at(0).lag, 5 * keys_.size());
+  Retention retention;
+  retention.age = Millis(0);
+  (void)transport_->tend(retention, {});
+  EXPECT_EQ(transport_->describe(stream).at(0).length, 5 * keys_.size()) << "nobody has read them";
+  const auto subscription = subscribe("a");
+  EXPECT_TRUE(subscription->fetch(Millis(300), {}).deliveries.empty()) << "it is paused";
+  change.kind = GroupChange::Kind::resume;
+  transport_->change({stream, "g"}, change);
+  const auto all = fetch(*subscription, 5 * keys_.size());
+  EXPECT_EQ(all.size(), 5 * keys_.size());
+  (void)settle(*subscription, all);
+  const Position cursor = transport_->describe(stream).at(0).groups.at(0).cursor;
+  for (const Delivery& each : all) EXPECT_LT(each.position, cursor) << "it is settled, and does not wait";
+}
+
+TEST_F(RedisPartitions, AreNotMadeByLooking) {
+  const auto plain = open_transport(server_.url());
+  publish(*plain, 0, 1, keys_);
+  EXPECT_EQ(transport_->describe(stream).at(0).length, keys_.size());
+  ReadRange range;
+  range.stream = stream;
+  EXPECT_EQ(transport_->read(range, {}).records.size(), keys_.size());
+  (void)transport_->tend({}, {});
+  EXPECT_EQ(server_.cli("EXISTS", "{events:user}:partitions"), "0");
+}
+
 TEST_F(RedisPartitions, ARoomForOneSeesAllOfThem) {
   publish(*transport_, 0, 5, keys_);
   const auto subscription = subscribe("a", Millis(30'000), 1);

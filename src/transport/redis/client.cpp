@@ -102,6 +102,8 @@ void Client::exchange(std::vector<Request*> requests, bool anew) {
     failure.emplace(error);
   } catch (const std::exception& error) {  // Out of memory: who waits is told all the same.
     failure.emplace(ErrorCode::internal, true, std::string("redis: ") + error.what());
+  } catch (...) {
+    failure.emplace(ErrorCode::internal, true, "redis: something unknown was thrown");
   }
   if (!failure) return;
   connection_.reset();  // Replies would come for commands that nobody waits for any more.

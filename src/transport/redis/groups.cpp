@@ -153,7 +153,12 @@ std::map<std::string, std::string> scores(Store& store, const std::string& key) 
 
 // Takes in what another partition says of the same group.
 void add_group(GroupInfo& whole, const GroupInfo& part) {
-  whole.cursor = std::min(whole.cursor, part.cursor);
+  // One that has been read to its end says nothing about events that are newer than its last one.
+  if (whole.lag == 0U && part.lag == 0U) {
+    whole.cursor = std::max(whole.cursor, part.cursor);
+  } else if (part.lag != 0U) {
+    whole.cursor = whole.lag == 0U ? part.cursor : std::min(whole.cursor, part.cursor);
+  }
   if (whole.lag && part.lag) *whole.lag += *part.lag;
   whole.pending += part.pending;
   whole.retrying += part.retrying;
@@ -518,9 +523,10 @@ void remove_group(Store& store, GroupRef group, const std::vector<std::string>& 
   if (!found) no_group(group);
   if (work == 0 || force) {
     work = 0;
-    for (const std::string& each : partitions) {
-      const Replies answer = store.eval(Script::remove, each, group.group, {force ? "1" : "0"}, deadline);
-      work += std::max<std::int64_t>(answer.reply().integer(), 0);
+    // The first one last: as long as it is there, what was left of the others can be removed.
+    for (auto each = partitions.rbegin(); each != partitions.rend() && work == 0; ++each) {
+      const Replies answer = store.eval(Script::remove, *each, group.group, {force ? "1" : "0"}, deadline);
+      work = std::max<std::int64_t>(answer.reply().integer(), 0);
     }
   }
   if (work == 0) return;

@@ -14,62 +14,118 @@ constexpr std::chrono::milliseconds patience{5'000};
 
 }  // namespace
 
-std::uint32_t Partitions::ask(const std::string& stream, std::uint32_t wish) {
+// The groups of the first partition in those that come, from where they began: they hold back retention there, and miss
+// nothing, also when no instance of theirs runs.
+void Partitions::make_groups(const std::string& stream, std::uint32_t known, std::uint32_t wish,
+                             WaitClock::time_point deadline) {
+  const Replies groups = nodes_.run(stream, Commands().add({"XINFO", "GROUPS", stream}), deadline);
+  for (std::size_t i = 0; i < groups.reply().size(); ++i) {
+    const std::string group(groups.reply()[i][1].text());
+    const auto key = [&](const std::string& partition, const char* part) {
+      return "{" + partition + "}:" + part + ":" + group;
+    };
+    const Replies state =
+        nodes_.run(stream, Commands().add({"HMGET", key(stream, "state"), "start", "paused"}), deadline);
+    const auto value = [&](std::size_t index) {
+      const std::string text(state.reply()[index].text());
+      return text.empty() ? std::string("0") : text;
+    };
+    for (std::uint32_t k = known; k < wish; ++k) {
+      const std::string name = partition_name(stream, k);
+      Commands commands;
+      commands.add({"XGROUP", "CREATE", name, group, value(0), "MKSTREAM"});
+      commands.add({"XGROUP", "CREATE", key(name, "retry"), group, "0", "MKSTREAM"});
+      commands.add({"XGROUP", "CREATE", key(name, "alone"), group, "0", "MKSTREAM"});
+      commands.add({"HSET", key(name, "state"), "start", value(0), "paused", value(1)});
+      const Replies made = nodes_.run(name, commands, deadline);
+      for (std::size_t c = 0; c < commands.count(); ++c) {
+        const Reply reply = made.reply(c);
+        if (reply.error() && !reply.text().starts_with("BUSYGROUP")) throw error_of(reply.text());
+      }
+    }
+  }
+}
+
+std::uint32_t Partitions::ask(const std::string& stream, std::uint32_t wish, WaitClock::time_point deadline) {
   const std::string key = "{" + stream + "}:partitions";
-  const auto deadline = deadline_in(patience);
-  const Replies answer = wish > 1 ? nodes_.eval(Script::partition, {key}, {std::to_string(wish)}, deadline)
-                                  : nodes_.call(key, {"GET", key}, deadline);
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(answer.reply().integer(1), 1, most_partitions));
+  const Replies answer = nodes_.run(key, Commands().add({"GET", key}), deadline);
+  if (answer.reply().error()) {
+    const Error error = error_of(answer.reply().text());
+    if (error.code() != ErrorCode::unauthorized || wish > 1) throw Error(error);
+    // A publisher who may touch the streams alone: in the first of them everybody finds what he adds.
+    tell(stream, "may not read " + key + ", and uses its first partition; allow this user the keys {events:*");
+    return 1;
+  }
+  const auto known =
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(answer.reply().integer(1), 1, most_partitions));
+  if (known >= wish) return known;
+  make_groups(stream, known, wish, deadline);
+  const Replies raised = nodes_.eval(Script::partition, {key}, {std::to_string(wish)}, deadline);
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(raised.reply().integer(1), 1, most_partitions));
+}
+
+void Partitions::tell(std::string_view stream, const std::string& line) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(known_[std::string(stream)].told, true) || !log_) return;
+  }
+  log_(LogLevel::warning, std::string(stream) + " " + line);
 }
 
 PartitionNames Partitions::names(std::string_view stream) {
+  return names(stream_of_partition(stream), deadline_in(patience), Asks::look);
+}
+
+PartitionNames Partitions::names(std::string_view stream, WaitClock::time_point deadline, Asks asks) {
   if (!stream.starts_with(events_prefix) || stream.size() > longest_stream) {
     return std::make_shared<const std::vector<std::string>>(1, std::string(stream));
   }
+  const std::uint32_t wish = asks == Asks::raise ? wish_.for_stream(stream) : 1;
   PartitionNames before;
   {
     const std::lock_guard lock(mutex_);
     const auto found = known_.find(stream);
-    if (found != known_.end()) {
-      if (WaitClock::now() < found->second.until) return found->second.names;
+    if (found != known_.end() && found->second.names) {
       before = found->second.names;
-      // The others go on with what is known meanwhile.
-      found->second.until = deadline_in(fresh);
+      if (before->size() >= wish) {
+        if (WaitClock::now() < found->second.until) return before;
+        // The others go on with what is known meanwhile.
+        found->second.until = deadline_in(fresh);
+      }
     }
   }
   const std::string name(stream);
-  const std::uint32_t wish = wish_.for_stream(stream);
-  std::uint32_t count = 1;
+  const auto known = static_cast<std::uint32_t>(before ? before->size() : 1);
+  std::uint32_t count = known;
   try {
-    count = ask(name, wish);
+    // It never shrinks: where the server has forgotten it, after a failover say, it is told again.
+    count = std::max(known, ask(name, std::max(wish, known), std::min(deadline, deadline_in(patience))));
   } catch (const Error&) {
-    if (!before) throw;
-    return before;  // It never shrinks, and who is down says so elsewhere.
+    if (!before || known < wish) throw;
+    return before;  // Who is down says so elsewhere.
   }
-  if (!before || before->size() != count) {
+  if (!before || known != count) {
     auto names = std::make_shared<std::vector<std::string>>();
     for (std::uint32_t i = 0; i < count; ++i) names->push_back(partition_name(stream, i));
     before = std::move(names);
   }
-  bool tell = false;
   {
     const std::lock_guard lock(mutex_);
-    Known& known = known_[name];
-    tell = count > wish && wish_.of.contains(stream.substr(std::min(stream.size(), events_prefix.size()))) &&
-           !std::exchange(known.told, true);
-    // Whoever asked at the same time has them already.
-    if (known.names && known.names->size() == before->size()) before = known.names;
-    known.names = before;
-    known.until = deadline_in(fresh);
+    Known& entry = known_[name];
+    // Whoever asked at the same time has them already, or more.
+    if (entry.names && entry.names->size() >= before->size()) before = entry.names;
+    entry.names = before;
+    entry.until = deadline_in(fresh);
   }
-  if (tell) {
-    log_(LogLevel::warning, name + " has " + std::to_string(count) + " partitions, not the " + std::to_string(wish) +
-                                " of partitions=; their number cannot shrink, so correct the URL");
+  if (count > wish && asks == Asks::raise && wish_.of.contains(stream.substr(events_prefix.size()))) {
+    tell(stream, "has " + std::to_string(count) + " partitions, not the " + std::to_string(wish) +
+                     " of partitions=; their number cannot shrink, so correct the URL");
   }
   return before;
 }
 
-std::span<const Outgoing> Partitions::place(std::span<const Outgoing> events, Placed& placed) {
+std::span<const Outgoing> Partitions::place(std::span<const Outgoing> events, Placed& placed,
+                                            WaitClock::time_point deadline) {
   std::vector<Outgoing>* copies = nullptr;
   std::string_view last;
   PartitionNames names;
@@ -77,7 +133,7 @@ std::span<const Outgoing> Partitions::place(std::span<const Outgoing> events, Pl
     const Outgoing& event = events[i];
     if (event.stream != last || !names) {
       last = event.stream;
-      names = this->names(last);
+      names = this->names(last, deadline, Asks::raise);
     }
     if (names->size() <= 1) continue;
     if (copies == nullptr) copies = &placed.events.emplace_back(events.begin(), events.end());

@@ -36,10 +36,14 @@ class Partitions {
  public:
   Partitions(Nodes& nodes, PartitionWish wish, const Log& log) : nodes_(nodes), wish_(std::move(wish)), log_(log) {}
 
-  /// What was known within the last `fresh`, else what the server says now; with what was wished for.
-  [[nodiscard]] PartitionNames names(std::string_view stream);
+  /// Whoever publishes or subscribes raises the number to what was wished for; whoever only looks does not.
+  enum class Asks : std::uint8_t { raise, look };
+  /// What was known within the last `fresh`, else what the server says now.
+  [[nodiscard]] PartitionNames names(std::string_view stream, WaitClock::time_point deadline, Asks asks);
+  [[nodiscard]] PartitionNames names(std::string_view stream);  ///< Looks, with patience.
   /// The same events where no stream of theirs has partitions; else copies, which `placed` owns.
-  [[nodiscard]] std::span<const Outgoing> place(std::span<const Outgoing> events, Placed& placed);
+  [[nodiscard]] std::span<const Outgoing> place(std::span<const Outgoing> events, Placed& placed,
+                                                WaitClock::time_point deadline);
 
   static constexpr std::chrono::milliseconds fresh{10'000};
 
@@ -49,11 +53,13 @@ class Partitions {
     WaitClock::time_point until{};
     bool told = false;
   };
-  [[nodiscard]] std::uint32_t ask(const std::string& stream, std::uint32_t wish);
+  [[nodiscard]] std::uint32_t ask(const std::string& stream, std::uint32_t wish, WaitClock::time_point deadline);
+  void make_groups(const std::string& stream, std::uint32_t known, std::uint32_t wish, WaitClock::time_point deadline);
+  void tell(std::string_view stream, const std::string& line);
 
   Nodes& nodes_;
   const PartitionWish wish_;
-  const Log& log_;
+  const Log& log_;      // May be empty.
   std::mutex mutex_{};  // Never held across I/O.
   std::map<std::string, Known, std::less<>> known_{};
 };

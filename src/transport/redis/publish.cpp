@@ -194,15 +194,6 @@ bool must_wait(const Store& store, Level level) {
   return level == Level::replicated || (level == Level::disk && store.waits_for_disk());
 }
 
-// Whether the stream is known to have no partitions. Whoever asks next says what is wrong when nobody knows.
-bool whole(Store& store, std::string_view stream) {
-  try {
-    return store.partitions().names(stream)->size() == 1;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 // Sends a part; whatever happens, each of its items has a result.
 void store_part(Store& store, Part& part, Items& items, Level level, WaitClock::time_point deadline) {
   try {
@@ -211,7 +202,8 @@ void store_part(Store& store, Part& part, Items& items, Level level, WaitClock::
     items.finish(part);
     for (const std::size_t i : part.sent) {
       Result& result = items.results[i];
-      if (result.code == ErrorCode::ok && result.position == Position{}) set_unclear(result, error.what());
+      const bool confirmed = result.position != Position{} && !part.waits;
+      if (result.code == ErrorCode::ok && !confirmed) set_unclear(result, error.what());
     }
   }
 }
@@ -223,7 +215,7 @@ void add_events(Store& store, std::span<const Outgoing> events, Level level, Mil
   Placed placed;
   std::span<const Outgoing> items;
   try {
-    items = store.partitions().place(events, placed);
+    items = store.partitions().place(events, placed, deadline);
   } catch (const Error& error) {
     for (std::size_t i = 0; i < events.size(); ++i) set_unsent(results[i], events[i], error);
     return;
@@ -270,9 +262,15 @@ void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis
   all.make(part);
   if (part.sent.empty()) return;
   part.stream = items[part.sent.front()].stream;
-  if (!whole(store, part.stream)) {
+  try {
+    if (store.partitions().names(part.stream, deadline, Partitions::Asks::raise)->size() > 1) {
+      all.finish(part);
+      return add_events(store, items, level, within, results);
+    }
+  } catch (const Error& error) {
     all.finish(part);
-    return add_events(store, items, level, within, results);
+    for (const std::size_t i : part.sent) set_unsent(results[i], items[i], error);
+    return;
   }
   store_part(store, part, all, level, deadline);
 }

@@ -13,14 +13,16 @@ namespace tidings::transport::redis {
 // Ends the connections whose reads the server may not have seen yet; false where it is not known that they ended: the
 // server knows the connection under another address (a proxy stands between), it may not be asked, or there is none.
 bool RedisSubscription::end_dropped(WaitClock::time_point deadline) {
-  bool ended = true;
+  bool ended = std::exchange(ended_, true);
   for (; !dropped_.empty(); dropped_.pop_back()) {
     const auto& [stream, command] = dropped_.back();
     if (command.count() == 0) {
       ended = false;
       continue;
     }
+    ended_ = false;  // Should it throw.
     ended = store_.nodes().run(stream, command, deadline).reply().integer() == 1 && ended;
+    ended_ = true;
   }
   return ended;
 }
@@ -160,8 +162,8 @@ void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks
     keys.push_back(joined_[index].stream);
   }
   if (keys.size() > events) {
-    std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(turn_ % keys.size()), keys.end());
-    turn_ += events;
+    std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(reader.turn % keys.size()), keys.end());
+    reader.turn += events;
     keys.resize(events);
   }
   asked_ = events;
@@ -210,8 +212,8 @@ void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t eve
   }
   // Each has its share of the room; where there is not enough for all, they take turns.
   if (asked.size() > events) {
-    std::rotate(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(reader_turn_ % asked.size()), asked.end());
-    reader_turn_ += events;
+    std::rotate(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(turn_ % asked.size()), asked.end());
+    turn_ += events;
     asked.resize(events);
   }
   if (asked.empty()) return;

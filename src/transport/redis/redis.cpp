@@ -42,7 +42,7 @@ class RedisTransport final : public Transport, public core::GrowingPublish {
     std::vector<Outgoing> items(events.begin(), events.end());
     for (Outgoing& item : items) item.stream = group.stream;
     Placed placed;
-    const std::span<const Outgoing> parts = store_.partitions().place(items, placed);
+    const std::span<const Outgoing> parts = store_.partitions().place(items, placed, deadline_in(patience));
     const PartitionNames partitions = store_.partitions().names(group.stream);
     for (const std::string& each : *partitions) {
       inject_part({each, group.group}, origin, run, parts, results);

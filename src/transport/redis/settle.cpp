@@ -234,7 +234,7 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
   for (std::size_t i = 0; together && i < items.size(); ++i) {
     if (items[i].outputs.empty() || results[i].code != ErrorCode::ok) continue;
     try {
-      outputs[i] = store_.partitions().place(items[i].outputs, placed);
+      outputs[i] = store_.partitions().place(items[i].outputs, placed, deadline_in(Millis(30'000)));
     } catch (const Error& error) {
       results[i] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
     }

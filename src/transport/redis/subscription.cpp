@@ -71,7 +71,8 @@ RedisSubscription::RedisSubscription(Store& store, const Interest& interest)
       instance_(interest.instance.empty() ? core::new_instance() : interest.instance) {
   core::check_interest(interest_);
   for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
-    const PartitionNames names = store_.partitions().names(interest_.streams[i]);
+    const PartitionNames names =
+        store_.partitions().names(interest_.streams[i], deadline_in(Millis(30'000)), Partitions::Asks::raise);
     for (std::uint32_t k = 0; k < names->size(); ++k) add(i, k, (*names)[k]);
   }
   grown_ = deadline_in(Partitions::fresh);
@@ -92,7 +93,7 @@ void RedisSubscription::add(std::uint32_t stream, std::uint32_t partition, const
 // Joins partitions that were added since.
 void RedisSubscription::grow(WaitClock::time_point deadline) {
   for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
-    const PartitionNames names = store_.partitions().names(interest_.streams[i]);
+    const PartitionNames names = store_.partitions().names(interest_.streams[i], deadline, Partitions::Asks::raise);
     std::uint32_t known = 0;
     for (const Joined& joined : joined_) known = joined.index == i ? std::max(known, joined.partition + 1) : known;
     for (std::uint32_t k = known; k < names->size(); ++k) {
@@ -130,6 +131,7 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
     }
   }
   for (Joined& joined : joined_) join(joined, member, deadline);
+  for (Joined& joined : joined_) joined.made = false;
   const std::lock_guard lock(ledger_mutex_);
   member_ = member;
   epoch_ = epoch;
@@ -144,7 +146,7 @@ void RedisSubscription::join(Joined& joined, const std::string& member, WaitCloc
     // Where the first one began: whoever made the group may have made only that, and events wait here already.
     const auto first =
         std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.index == joined.index; });
-    start = first->began;
+    start = first->made ? start_word(interest_.start) : first->began;
   }
   const Replies answer =
       store_.eval(Script::join, joined.stream, joined.group,
@@ -157,8 +159,9 @@ void RedisSubscription::join(Joined& joined, const std::string& member, WaitCloc
                                          " cannot take its commands; a command has one owner: remove the group "
                                          "first to hand it over");
   }
-  // Who begins at the end means that of each partition.
-  joined.began = answer.reply()[2].integer() == 1 ? start : std::string(answer.reply()[1].text());
+  joined.began = answer.reply()[1].text();
+  // Who begins at the end means that of each partition that is there now.
+  joined.made = answer.reply()[2].integer() == 1 && !before;
   const std::lock_guard lock(ledger_mutex_);
   joined.member = true;
 }
@@ -213,12 +216,18 @@ std::vector<AckToken> RedisSubscription::renew() {
     }
   }
   bool kept = true;
+  std::optional<Error> failure;  // One that cannot be reached keeps no other from being renewed.
   for (const auto& [stream, group] : groups) {
-    const Replies answer =
-        store_.eval(Script::renew, stream, group, {member, store_.now_word(), std::to_string(interest_.lease.count())},
-                    deadline_in(std::max(Millis(50), interest_.lease / 12)));
-    kept = kept && answer.reply().integer() == 1;
+    try {
+      const Replies answer = store_.eval(Script::renew, stream, group,
+                                         {member, store_.now_word(), std::to_string(interest_.lease.count())},
+                                         deadline_in(std::max(Millis(50), interest_.lease / 12)));
+      kept = kept && answer.reply().integer() == 1;
+    } catch (const Error& error) {
+      if (!failure) failure.emplace(error);
+    }
   }
+  if (failure && kept) throw Error(*failure);
   const std::lock_guard lock(ledger_mutex_);
   std::vector<AckToken> lost = std::exchange(lost_, {});
   if (member_ != member || kept) {
@@ -434,9 +443,10 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
     if (!batch.deliveries.empty() || !batch.gaps.empty() || stop.stop_requested()) return batch;
     const auto now = WaitClock::now();
     if (now >= deadline) return batch;
-    if (narrow_ || round.events == 0 || round.bytes == 0 || round.alone || batch.paused || ready_events_ > 0) {
+    const bool turns = narrow_ && round.events > 0;
+    if (turns || round.events == 0 || round.bytes == 0 || round.alone || batch.paused || ready_events_ > 0) {
       std::unique_lock lock(ledger_mutex_);
-      settled_.wait_until(lock, stop, std::min(deadline, now + (narrow_ ? turn_pause : slice)),
+      settled_.wait_until(lock, stop, std::min(deadline, now + (turns ? turn_pause : slice)),
                           [&, seen = ledger_.events()] { return ledger_.events() < seen; });
     }
   }

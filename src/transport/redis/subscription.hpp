@@ -64,6 +64,7 @@ class RedisSubscription final : public Subscription {
     std::uint32_t index = 0;        // Of the stream in the interest.
     std::uint32_t partition = 0;
     bool member = false;
+    bool made = false;                // The group was made by the joining that is under way.
     std::string began{};              // Where the group began, as the server knows.
     std::vector<std::string> told{};  // Gaps that a batch tells of, which the next look removes.
     EntryId seen{};  // The last id of S that came: where the group is made again if somebody removes it.
@@ -79,6 +80,7 @@ class RedisSubscription final : public Subscription {
     std::string group{};
     std::vector<std::uint32_t> streams{};  // Indexes into joined_.
     std::unique_ptr<Connection> connection{};
+    std::size_t turn = 0;  // Which key comes first where there is not room for all.
   };
 
   // What one try of a fetch found.
@@ -146,6 +148,7 @@ class RedisSubscription final : public Subscription {
   std::shared_ptr<const std::vector<std::string>> types_{};
   std::string types_text_{};
   std::vector<std::pair<std::string, Commands>> dropped_{};  // How to end connections that had a read, by stream.
+  bool ended_ = true;                                        // All reads that were dropped are known to have ended.
   bool unsure_ = false;             // A read failed, and its answer may hold entries that are ours now.
   WaitClock::time_point review_{};  // When it is looked, all the same, for entries that are ours and never came.
   Millis review_pause_{500};
@@ -153,8 +156,7 @@ class RedisSubscription final : public Subscription {
   std::size_t asked_ = 0;                         // How many events the last read asked for.
   bool full_ = false;                             // The last read brought all that it asked for.
   bool ahead_ = false;                            // A look and a read are under way over the first reader's connection.
-  std::size_t turn_ = 0;                          // Which stream comes first where there is not room for all …
-  std::size_t reader_turn_ = 0;                   // … and which reader.
+  std::size_t turn_ = 0;                          // Which reader comes first where there is not room for all.
   bool narrow_ = false;                           // There was not room for all.
   std::size_t average_ = std::size_t{64} << 10U;  // Bytes of an event, as seen lately.
 
