@@ -96,7 +96,7 @@ PartitionNames Partitions::names(std::string_view stream, WaitClock::time_point 
   }
   const std::string name(stream);
   const auto known = static_cast<std::uint32_t>(before ? before->size() : 1);
-  std::uint32_t count = known;
+  std::uint32_t count = 0;
   try {
     // It never shrinks: where the server has forgotten it, after a failover say, it is told again.
     count = std::max(known, ask(name, std::max(wish, known), std::min(deadline, deadline_in(patience))));
