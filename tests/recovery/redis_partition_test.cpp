@@ -237,6 +237,28 @@ TEST_F(RedisPartitions, AreReadAsOneStream) {
   EXPECT_EQ(transport_->read(one, {}).records.size(), 1U);
 }
 
+// Whoever follows them misses nothing that is stored meanwhile in another one, with an id that is earlier by a little.
+TEST_F(RedisPartitions, AreFollowedWithoutGaps) {
+  publish(*transport_, 0, 1, keys_);
+  constexpr int rounds = 400;
+  const auto reader = open(4);
+  std::jthread publisher([&] {
+    for (int i = 1; i <= rounds; ++i) publish(*transport_, i, 1, keys_);
+  });
+  ReadRange range;
+  range.stream = stream;
+  range.limit = 50;
+  range.wait = Millis(2'000);
+  std::set<std::string> seen;
+  for (std::size_t before = 1; before != seen.size() && seen.size() < (rounds + 1) * keys_.size();) {
+    before = seen.size();
+    const Page page = reader->read(range, {});
+    for (const Record& record : page.records) EXPECT_TRUE(seen.emplace(record.envelope).second) << record.envelope;
+    range.from = page.next;
+  }
+  EXPECT_EQ(seen.size(), (rounds + 1) * keys_.size());
+}
+
 TEST_F(RedisPartitions, HaveOneShelfAndOneGroup) {
   publish(*transport_, 0, 1, keys_);
   const GroupRef group{stream, "g"};
