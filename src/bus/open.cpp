@@ -91,7 +91,9 @@ void pass_level(Url& url, std::optional<Level> level) {
   }
 }
 
-std::shared_ptr<transport::Transport> open_parsed(const Url& url, const Environment& environment) {
+std::shared_ptr<transport::Transport> open_parsed(const Url& url, Environment environment) {
+  // A log that nobody wants is none that may be called.
+  if (!environment.log) environment.log = [](LogLevel, std::string_view) {};
   std::string known;
   for (const Scheme& scheme : schemes) {
     if (url.scheme == scheme.name) return scheme.open(url, environment);

@@ -26,6 +26,14 @@ class RedisLimits : public RedisRecovery {
     server_.cli("ACL", "SETUSER", "some", "on", ">secret", "~*", "&*", "+@all", permission);
     return "redis://some:secret" + place();
   }
+  static Outgoing outgoing(std::string_view event) {
+    Outgoing item;
+    item.stream = stream;
+    item.id = "evt_1";
+    item.type = "user.created";
+    item.envelope = event;
+    return item;
+  }
   int connections() {
     const std::string stats = server_.cli("INFO", "stats"), name = "total_connections_received:";
     return std::stoi(stats.substr(stats.find(name) + name.size()));
@@ -142,11 +150,7 @@ TEST_F(RedisLimits, WhoMayNotWaitIsToldOnce) {
   const auto levels = without->capabilities().levels;
   EXPECT_EQ(std::count(levels.begin(), levels.end(), Level::replicated), 0);
   const std::string event = envelope(1);
-  Outgoing item;
-  item.stream = stream;
-  item.id = "evt_1";
-  item.type = "user.created";
-  item.envelope = event;
+  const Outgoing item = outgoing(event);
   Result result;
   server_.cli("CONFIG", "RESETSTAT");
   with->publish({&item, 1}, Level::replicated, Millis(1'000), {&result, 1});
@@ -161,11 +165,7 @@ TEST_F(RedisLimits, ATightDeadlineCostsNobodyTheConnection) {
   publish(1);
   const int before = connections();
   const std::string event = envelope(1);
-  Outgoing item;
-  item.stream = stream;
-  item.id = "evt_1";
-  item.type = "user.created";
-  item.envelope = event;
+  const Outgoing item = outgoing(event);
   for (int i = 0; i < 20; ++i) {
     Result result;
     transport_->publish({&item, 1}, Level::process, Millis(0), {&result, 1});

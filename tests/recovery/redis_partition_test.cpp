@@ -97,6 +97,10 @@ TEST_F(RedisPartitions, AreTheSameForAll) {
   ASSERT_EQ(all.size(), 41 * keys_.size());
   expect_in_order(all);
   EXPECT_EQ(server_.cli("GET", "{events:user}:partitions"), "4");
+  // Nor does it matter that nobody wants to hear of it.
+  Environment mute;
+  mute.log = nullptr;
+  publish(*open_transport(server_.url() + "?partitions=user:2", mute), 41, 1, keys_);
   EXPECT_THROW(open_transport(server_.url() + "?partitions=0"), Error);
   EXPECT_THROW(open_transport(server_.url() + "?partitions=user:x"), Error);
   EXPECT_THROW(open_transport(server_.url() + "?partitions=257"), Error);

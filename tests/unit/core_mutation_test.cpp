@@ -12,21 +12,7 @@
 #include <tidings/event.hpp>
 
 #include "core/envelope.hpp"
-
-namespace mutation {
-struct Line {
-  std::string sku;
-  int count = 0;
-};
-TIDINGS_STRUCT(Line, sku, count)
-struct Ordered {
-  std::string user;
-  std::vector<Line> lines;
-  std::optional<double> total;
-  std::map<std::string, std::variant<bool, std::string, tidings::Json>> notes;
-};
-TIDINGS_EVENT(Ordered, "order.placed", "1.0", user, lines, total, notes)
-}  // namespace mutation
+#include "ordered_event.hpp"
 
 namespace tidings {
 namespace {
@@ -414,7 +400,7 @@ void judge(const Mutant& mutant) {
 /// Reading what was never validated may go either way, but only by a result or an Error.
 void read_unvalidated(const std::string& text) {
   try {
-    static_cast<void>(decode<mutation::Ordered>(text));
+    static_cast<void>(decode<ordered::Ordered>(text));
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::invalid);
   }

@@ -10,22 +10,8 @@
 
 #include "core/envelope_member.hpp"
 #include "core/json_scan.hpp"
+#include "ordered_event.hpp"
 #include "plain_validator.hpp"
-
-namespace scan {
-struct Line {
-  std::string sku;
-  int count = 0;
-};
-TIDINGS_STRUCT(Line, sku, count)
-struct Ordered {
-  std::string user;
-  std::vector<Line> lines;
-  std::optional<double> total;
-  std::map<std::string, std::variant<bool, std::string, tidings::Json>> notes;
-};
-TIDINGS_EVENT(Ordered, "order.placed", "1.0", user, lines, total, notes)
-}  // namespace scan
 
 namespace tidings {
 namespace {
@@ -68,7 +54,7 @@ void compare(const std::string& text) {
   const std::string expected = plainly(text);
   EXPECT_EQ(verdict([&] { validate_json(text); }), expected) << text;
   compare_decoding<Json>(text, expected == "valid");
-  compare_decoding<scan::Ordered>(text, expected == "valid");
+  compare_decoding<ordered::Ordered>(text, expected == "valid");
 }
 
 const std::vector<std::string> seeds{

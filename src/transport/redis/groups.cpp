@@ -494,20 +494,12 @@ namespace {
 // False where it is there already.
 bool create_group(Store& store, const std::string& stream, const std::string& name, const GroupChange& change,
                   WaitClock::time_point deadline) {
-  Nodes& nodes = store.nodes();
   const std::string start = start_word(change.at);
-  const Replies made = nodes.run(stream, command({"XGROUP", "CREATE", stream, name, start, "MKSTREAM"}), deadline);
-  if (made.reply().error()) {
-    if (!made.reply().text().starts_with("BUSYGROUP")) throw error_of(made.reply().text());
-    return false;
-  }
-  for (const char* part : {"retry", "alone"}) {
-    (void)nodes.run(stream, command({"XGROUP", "CREATE", group_key(stream, part, name), name, "0", "MKSTREAM"}),
-                    deadline);
-  }
+  if (!make_group(store.nodes(), stream, name, start, deadline)) return false;
   // Partitions that come later begin there.
   const std::string began = start == "$" ? std::to_string(store.now_ms(stream)) + "-0" : start;
-  (void)nodes.call(stream, {"HSET", group_key(stream, "state", name), "start", began, "owner", change.owner}, deadline);
+  (void)store.nodes().call(stream, {"HSET", group_key(stream, "state", name), "start", began, "owner", change.owner},
+                           deadline);
   return true;
 }
 

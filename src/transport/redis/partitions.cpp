@@ -5,14 +5,31 @@
 
 #include <tidings/error.hpp>
 
+#include "transport/redis/store.hpp"
+
 namespace tidings::transport::redis {
 namespace {
 
 constexpr std::string_view events_prefix = "events:";
 constexpr std::size_t longest_stream = 256;  // What is longer is no stream's name, and refused where it is used.
-constexpr std::chrono::milliseconds patience{5'000};
+constexpr std::chrono::milliseconds longest_ask{5'000};
 
 }  // namespace
+
+bool make_group(Nodes& nodes, const std::string& stream, const std::string& group, const std::string& start,
+                WaitClock::time_point deadline) {
+  Commands commands;
+  commands.add({"XGROUP", "CREATE", stream, group, start, "MKSTREAM"});
+  for (const char* part : {"retry", "alone"}) {
+    commands.add({"XGROUP", "CREATE", group_key(stream, part, group), group, "0", "MKSTREAM"});
+  }
+  const Replies made = nodes.run(stream, commands, deadline);
+  for (std::size_t i = 0; i < commands.count(); ++i) {
+    const Reply reply = made.reply(i);
+    if (reply.error() && !reply.text().starts_with("BUSYGROUP")) throw error_of(reply.text());
+  }
+  return !made.reply(0).error();
+}
 
 // The groups of the first partition in those that come, from where they began: they hold back retention there, and miss
 // nothing, also when no instance of theirs runs.
@@ -21,33 +38,23 @@ void Partitions::make_groups(const std::string& stream, std::uint32_t known, std
   const Replies groups = nodes_.run(stream, Commands().add({"XINFO", "GROUPS", stream}), deadline);
   for (std::size_t i = 0; i < groups.reply().size(); ++i) {
     const std::string group(groups.reply()[i][1].text());
-    const auto key = [&](const std::string& partition, const char* part) {
-      return "{" + partition + "}:" + part + ":" + group;
-    };
     const Replies state =
-        nodes_.run(stream, Commands().add({"HMGET", key(stream, "state"), "start", "paused"}), deadline);
+        nodes_.run(stream, Commands().add({"HMGET", group_key(stream, "state", group), "start", "paused"}), deadline);
     const auto value = [&](std::size_t index) {
       const std::string text(state.reply()[index].text());
       return text.empty() ? std::string("0") : text;
     };
     for (std::uint32_t k = known; k < wish; ++k) {
       const std::string name = partition_name(stream, k);
-      Commands commands;
-      commands.add({"XGROUP", "CREATE", name, group, value(0), "MKSTREAM"});
-      commands.add({"XGROUP", "CREATE", key(name, "retry"), group, "0", "MKSTREAM"});
-      commands.add({"XGROUP", "CREATE", key(name, "alone"), group, "0", "MKSTREAM"});
-      commands.add({"HSET", key(name, "state"), "start", value(0), "paused", value(1)});
-      const Replies made = nodes_.run(name, commands, deadline);
-      for (std::size_t c = 0; c < commands.count(); ++c) {
-        const Reply reply = made.reply(c);
-        if (reply.error() && !reply.text().starts_with("BUSYGROUP")) throw error_of(reply.text());
-      }
+      (void)make_group(nodes_, name, group, value(0), deadline);
+      (void)nodes_.call(name, {"HSET", group_key(name, "state", group), "start", value(0), "paused", value(1)},
+                        deadline);
     }
   }
 }
 
 std::uint32_t Partitions::ask(const std::string& stream, std::uint32_t wish, WaitClock::time_point deadline) {
-  const std::string key = "{" + stream + "}:partitions";
+  const std::string key = group_key(stream, "partitions", {});
   const Replies answer = nodes_.run(key, Commands().add({"GET", key}), deadline);
   if (answer.reply().error()) {
     const Error error = error_of(answer.reply().text());
@@ -67,13 +74,13 @@ std::uint32_t Partitions::ask(const std::string& stream, std::uint32_t wish, Wai
 void Partitions::tell(std::string_view stream, const std::string& line) {
   {
     const std::lock_guard lock(mutex_);
-    if (std::exchange(known_[std::string(stream)].told, true) || !log_) return;
+    if (std::exchange(known_[std::string(stream)].told, true)) return;
   }
   log_(LogLevel::warning, std::string(stream) + " " + line);
 }
 
 PartitionNames Partitions::names(std::string_view stream) {
-  return names(stream_of_partition(stream), deadline_in(patience), Asks::look);
+  return names(stream_of_partition(stream), deadline_in(longest_ask), Asks::look);
 }
 
 PartitionNames Partitions::names(std::string_view stream, WaitClock::time_point deadline, Asks asks) {
@@ -99,7 +106,7 @@ PartitionNames Partitions::names(std::string_view stream, WaitClock::time_point 
   std::uint32_t count = 0;
   try {
     // It never shrinks: where the server has forgotten it, after a failover say, it is told again.
-    count = std::max(known, ask(name, std::max(wish, known), std::min(deadline, deadline_in(patience))));
+    count = std::max(known, ask(name, std::max(wish, known), std::min(deadline, deadline_in(longest_ask))));
   } catch (const Error&) {
     if (!before || known < wish) throw;
     return before;  // Who is down says so elsewhere.

@@ -30,6 +30,10 @@ class Placed {
   std::vector<PartitionNames> names{};
 };
 
+/// Makes the group of a stream, or of one partition, and the streams that are its own; false where it is there already.
+bool make_group(Nodes& nodes, const std::string& stream, const std::string& group, const std::string& start,
+                WaitClock::time_point deadline);
+
 /// How many partitions each stream has. The server knows, under `{events:user}:partitions`, so that all who share it
 /// agree; the number only ever grows. Any thread.
 class Partitions {
@@ -59,7 +63,7 @@ class Partitions {
 
   Nodes& nodes_;
   const PartitionWish wish_;
-  const Log& log_;      // May be empty.
+  const Log& log_;
   std::mutex mutex_{};  // Never held across I/O.
   std::map<std::string, Known, std::less<>> known_{};
 };

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <iterator>
 #include <mutex>
+#include <thread>
 
 #include "core/envelope_member.hpp"
 #include "transport/redis/store.hpp"
@@ -100,6 +101,8 @@ std::uint64_t complete_until(Store& store, const std::vector<std::string>& parti
     if (oldest > newest || WaitClock::now() >= patient) {
       return static_cast<std::uint64_t>(std::max<std::int64_t>(oldest, 1));
     }
+    // Their clocks have to pass the newest, which takes a millisecond, or as long as they differ.
+    std::this_thread::sleep_for(std::min(Millis(newest - oldest + 1), Millis(100)));
   }
 }
 
