@@ -28,16 +28,16 @@ std::string digest_of(const std::string& text) {
   return digest;
 }
 
-// What the first of `seeds` that knows it answers; that one moves to the front.
+// What the first of `seeds` that knows it answers. Those that did not move behind the others, so that one that hangs is
+// not asked first again and again; whoever asks in vain asks the next one the next time.
 template <class Answer>
 auto ask_any(std::vector<Address>& seeds, const Answer& answer) -> decltype(answer(seeds.front())) {
   std::optional<Error> failure;
   for (std::size_t i = 0; i < seeds.size(); ++i) {
     try {
-      auto found = answer(seeds[i]);
-      std::rotate(seeds.begin(), seeds.begin() + static_cast<std::ptrdiff_t>(i), seeds.end());
-      return found;
+      return answer(seeds.front());
     } catch (const Error& error) {
+      std::rotate(seeds.begin(), seeds.begin() + 1, seeds.end());
       // One that can be mended by waiting says more about the engine than one that cannot about one of its servers.
       if (!failure || !failure->retryable()) failure.emplace(error);
     }
@@ -117,36 +117,60 @@ void Nodes::refresh(WaitClock::time_point deadline) {
       if (std::find(seeds.begin(), seeds.end(), server) == seeds.end()) seeds.push_back(server);
     }
   }
-  SlotMap slots = ask_any(seeds, [&](const Address& address) {
-    const auto connection = open(address, false, sooner(deadline, patience_with_one));
-    Commands question;
-    question.add({"CLUSTER", "SLOTS"});
-    connection->send(question, deadline);
-    const Received answer = connection->receive(sooner(deadline, patience_with_one));
-    if (answer.reply().error()) {
-      const Error error = error_of(answer.reply().text());
-      if (error.code() != ErrorCode::internal) throw Error(error);
-      throw Error(ErrorCode::invalid, "redis: " + address.text() + " is no cluster: " +
-                                          std::string(answer.reply().text()) + "; write redis:// for one server");
+  // A new order of the seeds is worth keeping whatever comes of it.
+  struct Keep {
+    Nodes& self;
+    std::vector<Address>& seeds;
+    ~Keep() {
+      const std::lock_guard lock(self.mutex_);
+      self.seeds_.swap(seeds);
     }
-    SlotMap map(answer.reply(), address);
-    if (map.servers().empty()) {
-      throw Error(ErrorCode::unavailable, true,
-                  "redis: the cluster of " + address.text() + " has no slots yet; try again");
-    }
-    return map;
-  });
+  };
+  SlotMap slots = [&] {
+    const Keep keep{*this, seeds};
+    return ask_any(seeds, [&](const Address& address) { return slots_told_by(address, deadline); });
+  }();
   const std::lock_guard lock(mutex_);
   slots_ = std::move(slots);
-  seeds_ = std::move(seeds);
   stale_ = false;
+}
+
+SlotMap Nodes::slots_told_by(const Address& address, WaitClock::time_point deadline) const {
+  // Where there is not much time, there is some left for the next one.
+  const auto half = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - WaitClock::now()) / 2;
+  const auto until = sooner(deadline, std::min(patience_with_one, half));
+  const auto connection = open(address, false, until);
+  Commands question;
+  question.add({"CLUSTER", "SLOTS"});
+  connection->send(question, until);
+  const Received answer = connection->receive(until);
+  if (answer.reply().error()) {
+    const Error error = error_of(answer.reply().text());
+    if (error.code() != ErrorCode::internal) throw Error(error);
+    throw Error(ErrorCode::invalid, "redis: " + address.text() + " is no cluster: " +
+                                        std::string(answer.reply().text()) + "; write redis:// for one server");
+  }
+  SlotMap map(answer.reply(), address);
+  if (map.servers().empty()) {
+    throw Error(ErrorCode::unavailable, true,
+                "redis: the cluster of " + address.text() + " has no slots yet; try again");
+  }
+  return map;
 }
 
 Address Nodes::owner_of(std::string_view key, WaitClock::time_point deadline) {
   if (!clustered()) return {};
-  refresh(deadline);
-  const std::lock_guard lock(mutex_);
   const std::uint16_t slot = slot_of(key);
+  try {
+    refresh(deadline);
+  } catch (const Error& error) {
+    // Whoever owned it last may well own it still.
+    const std::lock_guard lock(mutex_);
+    const Address* const owner = slots_.owner(slot);
+    if (owner == nullptr || !error.retryable()) throw;
+    return *owner;
+  }
+  const std::lock_guard lock(mutex_);
   if (const Address* const owner = slots_.owner(slot)) return *owner;
   stale_ = true;
   throw Error(ErrorCode::unavailable, true,

@@ -101,6 +101,7 @@ class Nodes {
   [[nodiscard]] std::unique_ptr<Connection> open_master(bool scripts, WaitClock::time_point deadline);
   [[nodiscard]] Address owner_of(std::string_view key, WaitClock::time_point deadline);
   void refresh(WaitClock::time_point deadline);
+  [[nodiscard]] SlotMap slots_told_by(const Address& address, WaitClock::time_point deadline) const;
   [[nodiscard]] Client& client_at(const Address& address, Lane lane);
   template <class Send>
   Replies run_with(std::string_view key, const Commands& commands, WaitClock::time_point deadline,

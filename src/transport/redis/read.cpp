@@ -2,28 +2,48 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <set>
-#include <tuple>
 
 #include "core/envelope_member.hpp"
 #include "transport/redis/subscription.hpp"
 
 namespace tidings::transport::redis {
+namespace {
+
+constexpr Millis one_try{1'000};
+
+}  // namespace
 
 // Ends the connections whose reads the server may not have seen yet; false where it is not known that they ended: the
 // server knows the connection under another address (a proxy stands between), it may not be asked, or there is none.
 bool RedisSubscription::end_dropped(WaitClock::time_point deadline) {
   bool ended = std::exchange(ended_, true);
+  std::vector<std::pair<std::string, Commands>> left;
   for (; !dropped_.empty(); dropped_.pop_back()) {
-    const auto& [stream, command] = dropped_.back();
+    auto& [stream, command] = dropped_.back();
+    const auto joined =
+        std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.stream == stream; });
+    if (joined != joined_.end() && is_away(*joined)) {
+      left.push_back(std::move(dropped_.back()));
+      ended = false;
+      continue;
+    }
     if (command.count() == 0) {
       ended = false;
       continue;
     }
-    ended_ = false;  // Should it throw.
-    ended = store_.nodes().run(stream, command, deadline).reply().integer() == 1 && ended;
-    ended_ = true;
+    try {
+      ended_ = false;  // Should it throw.
+      ended = store_.nodes().run(stream, command, deadline).reply().integer() == 1 && ended;
+      ended_ = true;
+    } catch (const Error& error) {
+      if (!one_of_several() || !error.retryable()) throw;
+      left.push_back(std::move(dropped_.back()));  // Its server is away; the others are not held up.
+      ended = false;
+      ended_ = true;
+      deadline = deadline_in(one_try);
+    }
   }
+  dropped_ = std::move(left);
   return ended;
 }
 
@@ -32,7 +52,7 @@ bool RedisSubscription::end_dropped(WaitClock::time_point deadline) {
 void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
   review_pause_ = end_dropped(deadline) ? std::min(2 * review_pause_, longest_review_pause) : Millis(500);
   review_ = deadline_in(review_pause_);
-  std::set<std::tuple<std::uint32_t, char, EntryId>> known;
+  Known known;
   {
     const std::lock_guard lock(ledger_mutex_);
     for (const std::uint64_t serial : ledger_.open()) {
@@ -42,29 +62,42 @@ void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
     for (const auto& [delivery, held] : ready_) known.emplace(held.stream, held.source, held.id);
   }
   for (std::uint32_t i = 0; i < joined_.size(); ++i) {
-    const std::string &stream = joined_[i].stream, &group = joined_[i].group;
-    std::vector<std::string> words{member_, store_.now_word(), "0", "0"};
-    const std::size_t before = words.size();
-    for (const char source : {'S', 'R', 'A'}) {
-      const std::string key = source == 'S' ? stream : group_key(stream, source == 'R' ? "retry" : "alone", group);
-      for (std::string from = "-";;) {
-        Commands commands;
-        commands.add({"XPENDING", key, group, from, "+", "1000", member_});
-        const Replies replies = store_.nodes().run(stream, commands, deadline);
-        const Reply reply = replies.reply();
-        if (reply.error() && !reply.text().starts_with("NOGROUP")) throw error_of(reply.text());
-        EntryId id;
-        for (std::size_t k = 0; k < reply.size(); ++k) {
-          if (!parse_id(reply[k][0].text(), id) || known.contains({i, source, id})) continue;
-          words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "", "", "", "0"});
-        }
-        if (reply.size() < 1000) break;
-        from = "(" + id.text();
-      }
+    Joined& joined = joined_[i];
+    if (!joined.member || is_away(joined)) continue;
+    const auto begun = WaitClock::now();
+    try {
+      give_back_unseen(i, known, one_of_several() ? deadline_in(one_try) : deadline);
+    } catch (const Error& error) {
+      if (!one_of_several() || !error.retryable()) throw;
+      set_away(joined, error, std::chrono::floor<Millis>(WaitClock::now() - begun));
+      review_ = deadline_in(review_pause_ = Millis(500));
     }
-    if (words.size() > before) (void)store_.eval(Script::settle, stream, group, words, deadline);
   }
   unsure_ = false;
+}
+
+void RedisSubscription::give_back_unseen(std::uint32_t index, const Known& known, WaitClock::time_point deadline) {
+  const std::string &stream = joined_[index].stream, &group = joined_[index].group;
+  std::vector<std::string> words{member_, store_.now_word(), "0", "0"};
+  const std::size_t before = words.size();
+  for (const char source : {'S', 'R', 'A'}) {
+    const std::string key = source == 'S' ? stream : group_key(stream, source == 'R' ? "retry" : "alone", group);
+    for (std::string from = "-";;) {
+      Commands commands;
+      commands.add({"XPENDING", key, group, from, "+", "1000", member_});
+      const Replies replies = store_.nodes().run(stream, commands, deadline);
+      const Reply reply = replies.reply();
+      if (reply.error() && !reply.text().starts_with("NOGROUP")) throw error_of(reply.text());
+      EntryId id;
+      for (std::size_t k = 0; k < reply.size(); ++k) {
+        if (!parse_id(reply[k][0].text(), id) || known.contains({index, source, id})) continue;
+        words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "", "", "", "0"});
+      }
+      if (reply.size() < 1000) break;
+      from = "(" + id.text();
+    }
+  }
+  if (words.size() > before) (void)store_.eval(Script::settle, stream, group, words, deadline);
 }
 
 void RedisSubscription::connect(Reader& reader) {
@@ -171,12 +204,39 @@ void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks
   reader.connection->send(read_command(reader, keys, each, block), deadline_in(Millis(1'000)));
 }
 
+// The same, where one of several servers that cannot be reached is left alone: false then.
+bool RedisSubscription::may_send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events,
+                                      Millis block) {
+  try {
+    send_read(reader, looks, events, block);
+    return true;
+  } catch (const Error& error) {
+    if (!passes_over(reader, error)) throw;
+    drop(reader);
+    return false;
+  }
+}
+
+// Whether a read failed only because one of several servers is gone: what it may have taken is looked for later.
+bool RedisSubscription::passes_over(const Reader& reader, const Error& error) {
+  if (!one_of_several() || !error.retryable()) return false;
+  for (const std::uint32_t index : reader.streams) set_away(joined_[index], error, one_try);
+  unsure_ = true;
+  return true;
+}
+
 // Ends the waits of these readers' reads on the server.
 void RedisSubscription::unblock(const std::vector<Reader*>& readers) {
   for (const Reader* reader : readers) {
     if (!reader->connection) continue;
     const Commands commands = Commands().add({"CLIENT", "UNBLOCK", std::to_string(reader->connection->id())});
-    const Replies answer = store_.nodes().run_beside(*reader->connection, commands, deadline_in(Millis(1'000)));
+    Replies answer;
+    try {
+      answer = store_.nodes().run_beside(*reader->connection, commands, deadline_in(one_try));
+    } catch (const Error& error) {
+      if (one_of_several() && error.retryable()) continue;  // It is gone, and receiving from it will say so.
+      throw;
+    }
     if (!answer.reply().error() || !may_unblock_.exchange(false)) continue;
     store_.environment().log(LogLevel::warning, "redis: " + std::string(answer.reply().text()) +
                                                     "; streams are looked at in turns instead, every 20 ms; allow this "
@@ -207,7 +267,7 @@ void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t eve
   std::vector<Reader*> asked;
   for (Reader& reader : readers_) {
     const bool active = std::any_of(reader.streams.begin(), reader.streams.end(),
-                                    [&](std::uint32_t index) { return !looks[index].paused; });
+                                    [&](std::uint32_t index) { return !looks[index].paused && !looks[index].away; });
     if (active) asked.push_back(&reader);
   }
   // Each has its share of the room; where there is not enough for all, they take turns.
@@ -221,7 +281,9 @@ void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t eve
   if (asked.size() > 1 && !may_unblock_) block = std::min(block, Millis(20));
   std::optional<Error> failure;
   try {
-    for (Reader* reader : asked) send_read(*reader, looks, events / asked.size(), block);
+    const std::size_t share = events / asked.size();
+    std::erase_if(asked, [&](Reader* reader) { return !may_send_read(*reader, looks, share, block); });
+    if (asked.empty()) return;
     if (block.count() > 0) {
       const std::stop_callback woken(stop, [&] {
         try {
@@ -234,9 +296,10 @@ void RedisSubscription::read_new(const std::vector<Look>& looks, std::size_t eve
     }
     for (Reader* reader : asked) {
       try {
-        receive(*reader, deadline_in(block + Millis(5'000)), false);
+        receive(*reader, deadline_in(block + (one_of_several() ? one_try : Millis(5'000))), false);
       } catch (const Error& error) {
-        // What the others read is ours all the same.
+        // What the others read is ours all the same, and one of several servers that is gone is left alone.
+        if (passes_over(*reader, error)) continue;
         if (!failure || error.code() == ErrorCode::not_found) failure.emplace(error);
       }
     }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 
 #include "core/failpoint.hpp"
 #include "transport/redis/subscription.hpp"
@@ -66,6 +67,14 @@ void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settleme
   }
 }
 
+// Of several servers, one that hangs must not keep the others' deliveries unsettled: what is not answered is settled
+// again by whoever asked.
+WaitClock::time_point RedisSubscription::settling_deadline(const Joined& joined) {
+  if (!one_of_several()) return deadline_in(Millis(30'000));
+  const std::lock_guard lock(ledger_mutex_);
+  return deadline_in(joined.missed ? Millis(500) : Millis(5'000));
+}
+
 // Acknowledges what needs no script, which costs a server half of what a script does: whether we are a member, the
 // acknowledgement and its count are one transaction. Nothing when the server would not have it so, and nothing is done.
 std::optional<bool> RedisSubscription::acknowledge(const Part& part, const Joined& joined, const std::string& member) {
@@ -82,7 +91,7 @@ std::optional<bool> RedisSubscription::acknowledge(const Part& part, const Joine
     commands.add({"HINCRBY", state, counter, std::to_string(ids->size())});
   }
   commands.add({"EXEC"});
-  const auto deadline = deadline_in(Millis(30'000));
+  const auto deadline = settling_deadline(joined);
   const Replies answer = store_.nodes().run(joined.stream, commands, deadline);
   const Reply executed = answer.reply(commands.count() - 1);
   if (executed.kind() != Value::Kind::array || executed.size() == 0) return std::nullopt;
@@ -111,7 +120,7 @@ Replies RedisSubscription::settle_by_script(Part& part, const Joined& joined, co
     for (const EntryId& id : *ids) arguments.push_back(id.text());
   }
   std::move(part.words.begin(), part.words.end(), std::back_inserter(arguments));
-  return store_.eval(Script::settle, joined.stream, joined.group, std::move(arguments), deadline_in(Millis(30'000)));
+  return store_.eval(Script::settle, joined.stream, joined.group, std::move(arguments), settling_deadline(joined));
 }
 
 void RedisSubscription::send(Part& part, const Joined& joined, const std::string& member,
@@ -169,7 +178,7 @@ void RedisSubscription::refuse_lost(std::span<const Settlement> items, const std
     if (asked.empty()) continue;
     try {
       const Replies answer = store_.eval(Script::holds, joined_[stream].stream, joined_[stream].group, std::move(words),
-                                         deadline_in(Millis(30'000)));
+                                         settling_deadline(joined_[stream]));
       for (std::size_t k = 0; k < asked.size(); ++k) {
         if (answer.reply()[k].integer() != 1) set_stale(results[asked[k]]);
       }
@@ -198,6 +207,31 @@ void RedisSubscription::store_outputs(std::span<const Settlement> items, const s
   add_events(store_, outputs, store_.output_level(), Millis(30'000), stored);
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     if (stored[k].code != ErrorCode::ok) results[owners[k]] = std::move(stored[k]);
+  }
+}
+
+void RedisSubscription::send_each(std::vector<Part>& parts, const std::string& member,
+                                  std::span<const Settlement> items, std::span<Result> results) {
+  std::vector<std::size_t> order(parts.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  {
+    // Those whose server was away have their turn when the others are settled.
+    const std::lock_guard lock(ledger_mutex_);
+    std::stable_partition(order.begin(), order.end(), [&](std::size_t p) { return !joined_[p].missed; });
+  }
+  for (const std::size_t p : order) {
+    if (parts[p].simple.empty() && parts[p].items.empty()) continue;
+    try {
+      send(parts[p], joined_[p], member, items, results);
+    } catch (const Error& error) {
+      const std::lock_guard lock(ledger_mutex_);
+      for (const auto* indices : {&parts[p].simple, &parts[p].items}) {
+        for (const std::size_t i : *indices) {
+          ledger_.doubt(items[i].token.lease);
+          results[i] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+        }
+      }
+    }
   }
 }
 
@@ -252,20 +286,7 @@ void RedisSubscription::settle(std::span<const Settlement> items, std::span<Resu
       }
     }
   }
-  for (std::size_t p = 0; p < parts.size(); ++p) {
-    if (parts[p].simple.empty() && parts[p].items.empty()) continue;
-    try {
-      send(parts[p], joined_[p], member, items, results);
-    } catch (const Error& error) {
-      const std::lock_guard lock(ledger_mutex_);
-      for (const auto* indices : {&parts[p].simple, &parts[p].items}) {
-        for (const std::size_t i : *indices) {
-          ledger_.doubt(items[i].token.lease);
-          results[i] = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
-        }
-      }
-    }
-  }
+  send_each(parts, member, items, results);
 }
 
 }  // namespace tidings::transport::redis

@@ -12,6 +12,7 @@ namespace {
 
 constexpr Millis slice{250};
 constexpr std::size_t due_at_once = 500;
+constexpr Millis patience_with_one{1'000};  // Of several servers, so that one that hangs does not hold up the others.
 
 }  // namespace
 
@@ -70,10 +71,16 @@ RedisSubscription::RedisSubscription(Store& store, const Interest& interest)
       interest_(interest),
       instance_(interest.instance.empty() ? core::new_instance() : interest.instance) {
   core::check_interest(interest_);
+  const Millis each = one_of_several() ? patience_with_one : Millis(30'000);
   for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
-    const PartitionNames names =
-        store_.partitions().names(interest_.streams[i], deadline_in(Millis(30'000)), Partitions::Asks::raise);
-    for (std::uint32_t k = 0; k < names->size(); ++k) add(i, k, (*names)[k]);
+    try {
+      const PartitionNames names =
+          store_.partitions().names(interest_.streams[i], deadline_in(each), Partitions::Asks::raise);
+      for (std::uint32_t k = 0; k < names->size(); ++k) add(i, k, (*names)[k]);
+    } catch (const Error& error) {
+      if (!one_of_several() || !error.retryable()) throw;
+      add(i, 0, interest_.streams[i]);  // Whether there are more is asked again once it can be reached.
+    }
   }
   grown_ = deadline_in(Partitions::fresh);
   join(deadline_in(Millis(30'000)));
@@ -93,6 +100,9 @@ void RedisSubscription::add(std::uint32_t stream, std::uint32_t partition, const
 // Joins partitions that were added since.
 void RedisSubscription::grow(WaitClock::time_point deadline) {
   for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
+    const auto first =
+        std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.index == i; });
+    if (is_away(*first)) continue;
     const PartitionNames names = store_.partitions().names(interest_.streams[i], deadline, Partitions::Asks::raise);
     std::uint32_t known = 0;
     for (const Joined& joined : joined_) known = joined.index == i ? std::max(known, joined.partition + 1) : known;
@@ -103,7 +113,7 @@ void RedisSubscription::grow(WaitClock::time_point deadline) {
   }
   // Where this fails it is done again before anything is read.
   for (Joined& joined : joined_) {
-    if (!joined.member) join(joined, member_, deadline);
+    if (!joined.member && !is_away(joined)) join(joined, member_, deadline);
   }
   grown_ = deadline_in(Partitions::fresh);
 }
@@ -130,12 +140,37 @@ void RedisSubscription::join(WaitClock::time_point deadline) {
       give_back(deadline);
     }
   }
-  for (Joined& joined : joined_) join(joined, member, deadline);
+  join_each(member, deadline);
   for (Joined& joined : joined_) joined.made = false;
   const std::lock_guard lock(ledger_mutex_);
   member_ = member;
   epoch_ = epoch;
-  renewed_ = WaitClock::now();
+}
+
+// Where there are several servers, one that cannot be reached is joined later: see look_at_each().
+void RedisSubscription::join_each(const std::string& member, WaitClock::time_point deadline) {
+  if (!one_of_several()) {
+    for (Joined& joined : joined_) join(joined, member, deadline);
+    return;
+  }
+  std::optional<Error> failure;
+  std::size_t reached = 0;
+  for (Joined& joined : joined_) {
+    const auto begun = WaitClock::now();
+    try {
+      {
+        const std::lock_guard lock(ledger_mutex_);
+        joined.member = false;
+      }
+      join(joined, member, deadline_in(patience_with_one));
+      ++reached;
+    } catch (const Error& error) {
+      if (!error.retryable()) throw;
+      if (!failure) failure.emplace(error);
+      set_away(joined, error, std::chrono::floor<Millis>(WaitClock::now() - begun));
+    }
+  }
+  if (reached == 0 && failure) throw Error(*failure);
 }
 
 void RedisSubscription::join(Joined& joined, const std::string& member, WaitClock::time_point deadline) {
@@ -146,6 +181,9 @@ void RedisSubscription::join(Joined& joined, const std::string& member, WaitCloc
     // Where the first one began: whoever made the group may have made only that, and events wait here already.
     const auto first =
         std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.index == joined.index; });
+    if (!first->member && first->began.empty()) {
+      throw Error(ErrorCode::unavailable, true, joined.stream + " is joined after " + first->stream);
+    }
     start = first->made ? start_word(interest_.start) : first->began;
   }
   const Replies answer =
@@ -164,6 +202,7 @@ void RedisSubscription::join(Joined& joined, const std::string& member, WaitCloc
   joined.made = answer.reply()[2].integer() == 1 && !before;
   const std::lock_guard lock(ledger_mutex_);
   joined.member = true;
+  joined.renewed = WaitClock::now();
 }
 
 RedisSubscription::~RedisSubscription() {
@@ -190,7 +229,8 @@ void RedisSubscription::give_back(WaitClock::time_point deadline) {
     try {
       (void)store_.eval(Script::leave, joined.stream, joined.group, {member_}, deadline);
     } catch (const Error& error) {
-      if (error.retryable()) throw;  // A group that is gone holds nothing.
+      // A group that is gone holds nothing; and what a server that is away keeps for us is found by its lease.
+      if (error.retryable() && !one_of_several()) throw;
     }
   }
 }
@@ -206,38 +246,56 @@ void RedisSubscription::lose_all() {
 
 std::vector<AckToken> RedisSubscription::renew() {
   std::string member;
-  std::vector<std::pair<std::string, std::string>> groups;
+  std::vector<std::uint32_t> joined;
   {
     const std::lock_guard lock(ledger_mutex_);
     if (epoch_ == 0) return std::exchange(lost_, {});
     member = member_;
-    for (const Joined& joined : joined_) {
-      if (joined.member) groups.emplace_back(joined.stream, joined.group);
+    for (std::uint32_t i = 0; i < joined_.size(); ++i) {
+      if (joined_[i].member) joined.push_back(i);
     }
   }
   bool kept = true;
   std::optional<Error> failure;  // One that cannot be reached keeps no other from being renewed.
-  for (const auto& [stream, group] : groups) {
+  std::vector<std::uint32_t> failed;
+  const auto begun = WaitClock::now();
+  for (const std::uint32_t i : joined) {
     try {
-      const Replies answer = store_.eval(Script::renew, stream, group,
+      const Replies answer = store_.eval(Script::renew, joined_[i].stream, joined_[i].group,
                                          {member, store_.now_word(), std::to_string(interest_.lease.count())},
                                          deadline_in(std::max(Millis(50), interest_.lease / 12)));
       kept = kept && answer.reply().integer() == 1;
+      const std::lock_guard lock(ledger_mutex_);
+      joined_[i].renewed = begun;
     } catch (const Error& error) {
       if (!failure) failure.emplace(error);
+      failed.push_back(i);
     }
   }
-  if (failure && kept) throw Error(*failure);
+  const bool partly = failure && failure->retryable() && one_of_several() && failed.size() < joined.size();
+  if (failure && kept && !partly) throw Error(*failure);
   const std::lock_guard lock(ledger_mutex_);
   std::vector<AckToken> lost = std::exchange(lost_, {});
   if (member_ != member || kept) {
-    renewed_ = WaitClock::now();
+    for (const std::uint32_t i : failed) give_up_expired(i, begun, lost);
     return lost;
   }
   for (const std::uint64_t serial : ledger_.open()) lost.push_back({serial, 0, epoch()});
   ledger_.clear();
   epoch_ = 0;
   return lost;
+}
+
+// Of several servers, one is away: what is held of it is ours until others may have it. Under the ledger's mutex.
+void RedisSubscription::give_up_expired(std::uint32_t index, WaitClock::time_point now, std::vector<AckToken>& lost) {
+  Joined& joined = joined_[index];
+  if (now - joined.renewed < interest_.lease * 2 / 3) return;
+  joined.member = false;  // It is joined again when it can be reached.
+  for (const std::uint64_t serial : ledger_.open()) {
+    if (ledger_.find(serial)->stream != index) continue;
+    lost.push_back({serial, 0, epoch()});
+    ledger_.settle(serial);
+  }
 }
 
 std::vector<std::string> RedisSubscription::look_arguments(const Joined& joined) const {
@@ -256,7 +314,7 @@ bool RedisSubscription::take_look(const Reply& reply, std::uint32_t index, Batch
   look.retry = reply[3].integer() > 0;
   look.next_due = reply[4].integer(-1);
   look.now = reply[5].integer();
-  look.types = reply[6].text();
+  look.types = joined.types = reply[6].text();
   look.orphans = reply[7].integer() > 0;
   batch.paused = batch.paused || look.paused;
   joined.told.clear();
@@ -277,8 +335,9 @@ bool RedisSubscription::take_look(const Reply& reply, std::uint32_t index, Batch
 // Asks every group what there is beside new events. False when we are no member any more.
 bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline) {
   looks.clear();
+  if (one_of_several()) return look_at_each(batch, looks);
   Replies together;
-  if (!store_.nodes().clustered() && joined_.size() > 1) {
+  if (joined_.size() > 1) {
     // One round trip for all of them.
     Commands commands;
     for (const Joined& joined : joined_) {
@@ -295,6 +354,70 @@ bool RedisSubscription::look(Batch& batch, std::vector<Look>& looks, WaitClock::
     const Replies answer = store_.eval(Script::look, joined.stream, joined.group, look_arguments(joined), deadline);
     if (!take_look(answer.reply(), i, batch, looks)) return false;
   }
+  return true;
+}
+
+bool RedisSubscription::one_of_several() const { return store_.nodes().clustered() && joined_.size() != 1; }
+
+bool RedisSubscription::is_away(const Joined& joined) const {
+  return one_of_several() && WaitClock::now() < joined.away;
+}
+
+// Leaves a stream alone for a while: long enough that asking for it in vain, which took `spent`, does not slow the
+// others down much.
+void RedisSubscription::set_away(Joined& joined, const Error& error, Millis spent) {
+  joined.away = deadline_in(std::clamp(4 * spent, Millis(200), Millis(4'000)));
+  bool before = false;
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    before = std::exchange(joined.missed, true);
+  }
+  if (before) return;
+  store_.environment().log(LogLevel::warning, joined.stream +
+                                                  " cannot be reached, and is asked for again and again; "
+                                                  "what is on other nodes goes on: " +
+                                                  error.what());
+}
+
+void RedisSubscription::set_reached(Joined& joined) {
+  {
+    const std::lock_guard lock(ledger_mutex_);
+    if (!std::exchange(joined.missed, false)) return;
+  }
+  store_.environment().log(LogLevel::info, joined.stream + " can be reached again");
+}
+
+// The same where streams lie on several servers, one of which may be down: what is on the others goes on. Throws when
+// none of them can be reached.
+bool RedisSubscription::look_at_each(Batch& batch, std::vector<Look>& looks) {
+  const bool all_away = std::all_of(joined_.begin(), joined_.end(), [&](const Joined& each) { return is_away(each); });
+  std::optional<Error> failure;
+  std::size_t reached = 0;
+  for (std::uint32_t i = 0; i < joined_.size(); ++i) {
+    Joined& joined = joined_[i];
+    const auto begun = WaitClock::now();
+    if (all_away || !is_away(joined)) {
+      try {
+        const auto deadline = deadline_in(patience_with_one);
+        if (!joined.member) {
+          std::erase_if(ready_, [&](const auto& each) { return each.second.stream == i; });
+          join(joined, member_, deadline);
+          unsure_ = true;  // What it kept in our name, from before it was away, goes back.
+        }
+        const Replies answer = store_.eval(Script::look, joined.stream, joined.group, look_arguments(joined), deadline);
+        if (!take_look(answer.reply(), i, batch, looks)) return false;
+        ++reached;
+        set_reached(joined);
+        continue;
+      } catch (const Error& error) {
+        if (!error.retryable()) throw;
+        if (!failure) failure.emplace(error);
+        set_away(joined, error, std::chrono::floor<Millis>(WaitClock::now() - begun));
+      }
+    }
+    looks.push_back({.away = true, .types = joined.types});
+  }
+  if (reached == 0 && failure) throw Error(*failure);
   return true;
 }
 
@@ -332,6 +455,10 @@ void RedisSubscription::hand_out(Batch& batch, std::size_t events, std::size_t b
   if (epoch_ == 0) return;  // renew() found meanwhile that all of it is lost.
   while (!ready_.empty() && events > 0) {
     auto& [delivery, held] = ready_.front();
+    if (!joined_[held.stream].member) {
+      ready_.pop_front();  // renew() found meanwhile that this is nobody's.
+      continue;
+    }
     const bool nothing_held = ledger_.events() == 0 && batch.deliveries.empty();
     if (held.bytes > bytes && !nothing_held) break;
     const bool larger = held.bytes > bytes;

@@ -7,7 +7,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "transport/redis/store.hpp"
@@ -67,11 +69,17 @@ class RedisSubscription final : public Subscription {
     bool made = false;                // The group was made by the joining that is under way.
     std::string began{};              // Where the group began, as the server knows.
     std::vector<std::string> told{};  // Gaps that a batch tells of, which the next look removes.
-    EntryId seen{};  // The last id of S that came: where the group is made again if somebody removes it.
+    EntryId seen{};       // The last id of S that came: where the group is made again if somebody removes it.
+    std::string types{};  // What the last look found.
+    // One of several servers could not be reached, and is not asked again before that; the other streams go on.
+    WaitClock::time_point away{};
+    WaitClock::time_point renewed{};  // Its lease; under the ledger's mutex.
+    bool missed = false;              // That was so the last time it was asked; under the ledger's mutex.
   };
   // What one group's look found.
   struct Look {
-    bool live = true, paused = false, alone = false, retry = false, orphans = false;
+    bool away = false;  // Its server cannot be reached, or was not asked.
+    bool paused = false, alone = false, retry = false, orphans = false;
     std::int64_t next_due = -1, now = 0;
     std::string types{};
   };
@@ -101,26 +109,41 @@ class RedisSubscription final : public Subscription {
   void send(Part& part, const Joined& joined, const std::string& member, std::span<const Settlement> items,
             std::span<Result> results);
 
+  void send_each(std::vector<Part>& parts, const std::string& member, std::span<const Settlement> items,
+                 std::span<Result> results);
+
   void join(WaitClock::time_point deadline);
   void join(Joined& joined, const std::string& member, WaitClock::time_point deadline);
+  void join_each(const std::string& member, WaitClock::time_point deadline);
   void add(std::uint32_t stream, std::uint32_t partition, const std::string& name);
   void grow(WaitClock::time_point deadline);
   void lose_all();
+  void give_up_expired(std::uint32_t index, WaitClock::time_point now, std::vector<AckToken>& lost);
   [[nodiscard]] std::vector<std::string> look_arguments(const Joined& joined) const;
   [[nodiscard]] bool take_look(const Reply& reply, std::uint32_t index, Batch& batch, std::vector<Look>& looks);
   void act_on(std::vector<Look>& looks, WaitClock::time_point deadline);
   [[nodiscard]] bool look(Batch& batch, std::vector<Look>& looks, WaitClock::time_point deadline);
+  [[nodiscard]] bool look_at_each(Batch& batch, std::vector<Look>& looks);
+  [[nodiscard]] bool is_away(const Joined& joined) const;
+  void set_away(Joined& joined, const Error& error, Millis spent);
+  void set_reached(Joined& joined);
+  [[nodiscard]] bool one_of_several() const;
+  [[nodiscard]] WaitClock::time_point settling_deadline(const Joined& joined);
   [[nodiscard]] std::size_t room(std::size_t& bytes);
   [[nodiscard]] Round read(Batch& batch, Millis wait, const std::stop_token& stop);
   void hand_out(Batch& batch, std::size_t events, std::size_t bytes);
   void give_back(WaitClock::time_point deadline);
+  using Known = std::set<std::tuple<std::uint32_t, char, EntryId>>;  // Entries: index in joined_, source, id.
   void give_back_unseen(WaitClock::time_point deadline);
+  void give_back_unseen(std::uint32_t index, const Known& known, WaitClock::time_point deadline);
   void read_alone(const std::vector<Look>& looks, WaitClock::time_point deadline);
   void read_new(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
   [[nodiscard]] Commands read_command(const Reader& reader, const std::vector<std::string>& keys, std::size_t each,
                                       Millis block) const;
   void read_turns(const std::vector<Look>& looks, std::size_t events, Millis block, const std::stop_token& stop);
   void send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
+  [[nodiscard]] bool may_send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block);
+  [[nodiscard]] bool passes_over(const Reader& reader, const Error& error);
   void connect(Reader& reader);
   void drop(Reader& reader);
   [[nodiscard]] bool end_dropped(WaitClock::time_point deadline);
@@ -168,7 +191,6 @@ class RedisSubscription final : public Subscription {
   std::string member_{};          // Our consumer's name; a new one with each joining.
   std::atomic<std::uint32_t> epoch_{0};
   std::vector<AckToken> lost_{};
-  WaitClock::time_point renewed_{};
 };
 
 }  // namespace tidings::transport::redis
