@@ -61,6 +61,11 @@ class Transport {
   /// `replacement` (its stream is ignored) is read for ShelfAction::replace only.
   virtual std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action,
                            const Outgoing& replacement = {}) = 0;
+  /// Puts items on a group's shelf as they stand, for an engine that has none of its own, or that is moved away from:
+  /// dead letters with their reasons, retries with their due time, and what waits to be handed out. Of an item counts
+  /// all but key, owner and position; a leased one waits. Repeated, it puts them twice. Throws Error{not_found} for an
+  /// unknown group.
+  virtual void shelve(GroupRef group, std::span<const ShelfItem> items, std::span<Result> results) = 0;
   /// Creates, seeks, pauses, resumes or removes a group. Error{not_found}, Error{conflict} as the case may be.
   virtual void change(GroupRef group, const GroupChange& change) = 0;
   /// One stream with its groups, or all of them when `stream` is empty. An unknown stream gives an empty list.

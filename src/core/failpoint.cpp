@@ -25,6 +25,7 @@ constexpr std::string_view failpoints[] = {
     "sqlite.after_takeover",
     "sqlite.before_move_commit",
     "sqlite.before_inject_commit",
+    "sqlite.before_shelve_commit",
     "sqlite.before_change_commit",
     "sqlite.in_trim",
     "sqlite.in_checkpoint",

@@ -39,6 +39,10 @@ void check_interest(const Interest& interest) {
   }
 }
 
+transport::Outgoing outgoing_of(transport::GroupRef group, const ShelfItem& item) {
+  return {.stream = group.stream, .id = item.id, .type = item.type, .envelope = item.envelope};
+}
+
 bool matches(const ShelfItem& item, const ShelfQuery& query) {
   const auto any = [](const auto& list, const auto& value) {
     return std::find(list.begin(), list.end(), value) != list.end();

@@ -71,6 +71,7 @@ constexpr Property promised[] = {
     {"P64", "ReclaimFairness"},
     {"P65", "RetryPrivate"},
     {"P66", "MalformedEntry"},
+    {"P67", "Shelved"},
 };
 
 // What no transport can be asked yet, and why.

@@ -227,6 +227,81 @@ TEST_P(Conformance, P56_ReplayDuringLive) {
   EXPECT_EQ(read_envelopes(*transport, test_stream).size(), 20U) << "a replay stores nothing in the stream";
 }
 
+// What another engine held aside stands here as it stood there.
+TEST_P(Conformance, P67_Shelved) {
+  const auto transport = open();
+  if (!transport->capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved");
+  const auto subscription = transport->subscribe(interest("reader"));
+  const Wall now = clock().wall();
+  std::vector<ShelfItem> items(4);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const Item event = tick(static_cast<std::int64_t>(i));
+    items[i].id = event.id;
+    items[i].type = event.type;
+    items[i].envelope = event.envelope;
+  }
+  items[0].state = ShelfState::dead;
+  items[0].reason = "rejected";
+  items[0].error = "unknown currency";
+  items[0].attempts = 4;
+  items[0].crashes = 2;
+  items[0].run = 9;
+  items[0].origin = transport::Origin::replay;
+  items[0].first_failed = now - 1h;
+  items[0].last_failed = now - 1min;
+  items[1].state = ShelfState::retrying;
+  items[1].attempts = 3;
+  items[1].due = now + 2h;
+  items[1].origin = transport::Origin::retry;
+  items[2].state = ShelfState::waiting;
+  items[2].attempts = 2;
+  items[3].state = ShelfState::waiting;
+  items[3].attempts = 1;
+  items[3].crashes = 1;
+  std::vector<Result> results(items.size());
+  transport->shelve({test_stream, "reader"}, items, results);
+  for (const Result& result : results) ASSERT_EQ(result.code, ErrorCode::ok) << result.message;
+  EXPECT_THROW(transport->shelve({test_stream, "nobody"}, items, results), Error);
+
+  const auto dead = shelf(*transport, test_stream, "reader", {ShelfState::dead});
+  ASSERT_EQ(dead.size(), 1U);
+  EXPECT_EQ(dead[0].id, items[0].id);
+  EXPECT_EQ(dead[0].envelope, items[0].envelope);
+  EXPECT_EQ(dead[0].reason, "rejected");
+  EXPECT_EQ(dead[0].error, "unknown currency");
+  EXPECT_EQ(dead[0].attempts, 4U);
+  EXPECT_EQ(dead[0].crashes, 2U);
+  EXPECT_EQ(dead[0].run, 9U);
+  EXPECT_EQ(dead[0].first_failed, items[0].first_failed);
+  EXPECT_EQ(dead[0].last_failed, items[0].last_failed);
+  const auto retrying = shelf(*transport, test_stream, "reader", {ShelfState::retrying});
+  ASSERT_EQ(retrying.size(), 1U);
+  EXPECT_EQ(retrying[0].attempts, 3U);
+  EXPECT_TRUE(retrying[0].due);
+
+  std::map<std::string, std::pair<std::uint32_t, std::uint32_t>> came;
+  for (auto some = fetch_all(*subscription); !some.empty(); some = fetch_all(*subscription)) {
+    for (const Delivery& each : some) {
+      came[id_of(each.envelope)] = {each.attempt, each.crashes};
+      EXPECT_EQ(each.alone, each.crashes > 0);
+    }
+    settle_done(*subscription, some);
+  }
+  EXPECT_EQ(came, (std::map<std::string, std::pair<std::uint32_t, std::uint32_t>>{{items[2].id, {2, 0}},
+                                                                                  {items[3].id, {1, 1}}}));
+  clock().advance(2h);
+  const auto due = fetch_all(*subscription);
+  ASSERT_EQ(due.size(), 1U);
+  EXPECT_EQ(id_of(due[0].envelope), items[1].id);
+  EXPECT_EQ(due[0].attempt, 3U);
+  settle_done(*subscription, due);
+  EXPECT_EQ(transport->move({test_stream, "reader"}, {.states = {ShelfState::dead}}, transport::ShelfAction::hand_out),
+            1U);
+  const auto redriven = fetch_all(*subscription);
+  ASSERT_EQ(redriven.size(), 1U);
+  EXPECT_EQ(redriven[0].attempt, 1U);
+}
+
 TEST_P(Conformance, P57_RedriveTwice) {
   const auto transport = open();
   if (!transport->capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved");

@@ -124,6 +124,10 @@ class FaultyTransport final : public transport::Transport {
                    const transport::Outgoing& replacement) override {
     return inner_->move(group, query, action, replacement);
   }
+  void shelve(transport::GroupRef group, std::span<const transport::ShelfItem> items,
+              std::span<Result> results) override {
+    inner_->shelve(group, items, results);
+  }
   void change(transport::GroupRef group, const transport::GroupChange& change) override {
     inner_->change(group, change);
   }

@@ -85,6 +85,8 @@ class Group {
 
   /// Hands a copy to this group only.
   void inject(Entry entry, transport::Origin origin, std::uint64_t run, Now now);
+  /// Puts an item there as `as` has it, but for its place and holder.
+  void shelve(Entry entry, const transport::ShelfItem& as, Now now);
   /// The items that match, in the order of their keys.
   [[nodiscard]] std::vector<std::uint64_t> find(const transport::ShelfQuery& query, Now now) const;
   /// One item as tools see it, but for stream and group.

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <set>
 
+#include "core/interest.hpp"
 #include "transport/memory/subscription.hpp"
 
 namespace tidings {
@@ -123,6 +124,23 @@ class MemoryTransport : public Transport {
       item.group = group.group;
     }
     return items;
+  }
+
+  void shelve(GroupRef group, std::span<const ShelfItem> items, std::span<Result> results) override {
+    std::vector<Outgoing> outgoing;
+    for (const ShelfItem& item : items) outgoing.push_back(core::outgoing_of(group, item));
+    const Admission admission = memory::admit(outgoing, results, capabilities_.largest_event);
+    {
+      const std::lock_guard lock(store_->mutex);
+      memory::Group& target = store_->group(group);
+      const Now now = memory::now_of(environment_);
+      std::vector<Entry> entries = memory::copy_entries(admission.admitted, now.wall);
+      for (std::size_t i = 0; i < entries.size(); ++i) {
+        target.shelve(std::move(entries[i]), items[admission.indexes[i]], now);
+      }
+      store_->touch();
+    }
+    store_->changed.notify_all();
   }
 
   std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action, const Outgoing& replacement) override {

@@ -93,6 +93,36 @@ std::size_t Group::move(const ShelfQuery& query, ShelfAction action, const Entry
   return found.size();
 }
 
+void Group::shelve(Entry entry, const ShelfItem& as, Now now) {
+  const std::uint64_t key = (*next_key_)++;
+  Item& item = items_.emplace(key, Item{.entry = std::move(entry)}).first->second;
+  item.entry.record.position = {};
+  item.origin = as.origin;
+  item.run = as.run;
+  item.crashes = as.crashes;
+  item.reason = as.reason;
+  item.error = as.error;
+  item.first_failed = as.first_failed;
+  item.last_failed = as.last_failed;
+  item.due = now.steady;
+  if (as.state == ShelfState::dead) {
+    item.state = ShelfState::dead;
+    item.failures = as.attempts;
+    if (item.entry.id.empty()) return;
+    // The same event is one dead letter, however often it is put here.
+    const auto [found, first] = dead_.try_emplace({std::string(item.entry.id), item.run}, key);
+    if (!first) items_.erase(std::exchange(found->second, key));
+    return;
+  }
+  item.state = as.state == ShelfState::retrying ? ShelfState::retrying : ShelfState::waiting;
+  item.failures = std::max(as.attempts, 1U) - 1;
+  item.alone = as.crashes > 0;
+  if (as.due && *as.due > now.wall && item.state == ShelfState::retrying) {
+    item.due = later(now.steady, std::chrono::duration_cast<Millis>(*as.due - now.wall));
+  }
+  queue(key, item);
+}
+
 transport::GroupInfo Group::describe(const Log& log, Now now) const {
   transport::GroupInfo info;
   info.cursor = {returned_.empty() ? cursor_ : std::min(cursor_, returned_.begin()->first), 0};

@@ -52,13 +52,6 @@ std::uint64_t count(Store& store, std::string_view stream, std::initializer_list
                                         std::string(group.stream) + "; see tidings groups");
 }
 
-void check_group(Store& store, GroupRef group) {
-  for (const std::string& name : list_groups(store, group.stream)) {
-    if (name == group.group) return;
-  }
-  no_group(group);
-}
-
 std::optional<Wall> wall_of(std::string_view milliseconds) {
   std::int64_t value = 0;
   for (const char c : milliseconds) {
@@ -320,6 +313,13 @@ std::vector<std::string> list_groups(Store& store, std::string_view stream) {
     names.emplace_back(fields_of(answer->reply()[i]).at("name").text());
   std::sort(names.begin(), names.end());
   return names;
+}
+
+void check_group(Store& store, GroupRef group) {
+  for (const std::string& name : list_groups(store, group.stream)) {
+    if (name == group.group) return;
+  }
+  no_group(group);
 }
 
 namespace {

@@ -17,8 +17,21 @@
 namespace tidings::transport::redis {
 
 /// What runs on a server in one step. The values index Nodes' list of digests.
-enum class Script : std::uint8_t { join, look, settle, holds, renew, orphans, leave, move, remove, trim, partition };
-inline constexpr std::size_t script_count = 11;
+enum class Script : std::uint8_t {
+  join,
+  look,
+  settle,
+  holds,
+  renew,
+  orphans,
+  leave,
+  move,
+  shelve,
+  remove,
+  trim,
+  partition
+};
+inline constexpr std::size_t script_count = 12;
 
 /// The text of a script.
 [[nodiscard]] std::string script_text(Script script);

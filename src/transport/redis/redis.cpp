@@ -34,11 +34,7 @@ class RedisTransport final : public Transport, public core::GrowingPublish {
 
   void inject(GroupRef group, Origin origin, std::uint64_t run, std::span<const Outgoing> events,
               std::span<Result> results) override {
-    const std::vector<std::string> groups = list_groups(store_, group.stream);
-    if (std::find(groups.begin(), groups.end(), group.group) == groups.end()) {
-      throw Error(ErrorCode::not_found,
-                  "there is no group " + std::string(group.group) + " of " + std::string(group.stream));
-    }
+    check_group(store_, group);
     std::vector<Outgoing> items(events.begin(), events.end());
     for (Outgoing& item : items) item.stream = group.stream;
     Placed placed;
@@ -84,6 +80,9 @@ class RedisTransport final : public Transport, public core::GrowingPublish {
   }
   std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action, const Outgoing& replacement) override {
     return move_items(store_, group, query, action, replacement);
+  }
+  void shelve(GroupRef group, std::span<const ShelfItem> items, std::span<Result> results) override {
+    shelve_items(store_, group, items, results);
   }
   void change(GroupRef group, const GroupChange& change) override { change_group(store_, group, change); }
   std::vector<StreamInfo> describe(std::string_view stream) override { return describe_streams(store_, stream); }

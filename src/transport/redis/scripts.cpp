@@ -268,6 +268,26 @@ put(R, r)
 return 1
 )lua";
 
+// ARGV: G, now, then per item: state (dead, retrying, waiting), delay, event, attempt, crashes, origin, run, first, last,
+// reason, error. Returns how many there were.
+constexpr const char* shelve = R"lua(
+local now, count = clock(ARGV[2]), 0
+for at = 3, #ARGV, 11 do
+  local state, delay = ARGV[at], tonumber(ARGV[at + 1])
+  local r = {event = ARGV[at + 2], attempt = ARGV[at + 3], crashes = ARGV[at + 4], origin = ARGV[at + 5], run = ARGV[at + 6],
+             pos = '0-0', first = ARGV[at + 7], last = ARGV[at + 8], reason = ARGV[at + 9], error = ARGV[at + 10]}
+  if state == 'dead' then
+    put(X, r)
+  elseif state == 'retrying' and delay > 0 then
+    hold(r, now + delay)
+  else
+    put(tonumber(r.crashes) > 0 and A or R, r)
+  end
+  count = count + 1
+end
+return count
+)lua";
+
 // ARGV: G, force: 1, 0, or count, which only looks. Removes the group; returns how much unsettled work stood in the
 // way.
 constexpr const char* remove = R"lua(
@@ -366,6 +386,8 @@ std::string script_text(Script script) {
       return with(empty, leave);
     case Script::move:
       return with(move);
+    case Script::shelve:
+      return with(shelve);
     case Script::remove:
       return with(remove);
     case Script::trim:

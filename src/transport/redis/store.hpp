@@ -116,6 +116,9 @@ void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis
 [[nodiscard]] std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery& query);
 std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, ShelfAction action,
                        const Outgoing& replacement);
+/// Throws Error{not_found} unless there is this group.
+void check_group(Store& store, GroupRef group);
+void shelve_items(Store& store, GroupRef group, std::span<const ShelfItem> items, std::span<Result> results);
 void change_group(Store& store, GroupRef group, const GroupChange& change);
 [[nodiscard]] Page read_stream(Store& store, const ReadRange& range, const std::stop_token& stop);
 /// How long calls of tools and upkeep may take.

@@ -23,6 +23,8 @@ std::size_t move_items(Store& store, GroupRef ref, const ShelfQuery& query, Shel
                        const Outgoing& replacement);
 void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin origin, std::uint64_t run,
                   std::span<const Outgoing> items, std::span<Result> results);
+void shelve_items(Store& store, const Capabilities& limits, GroupRef ref, std::span<const ShelfItem> items,
+                  std::span<Result> results);
 void change_group(Store& store, GroupRef ref, const GroupChange& change);
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
 /// One slice of retention over all streams; true when there is more to remove.

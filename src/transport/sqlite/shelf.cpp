@@ -319,4 +319,46 @@ void inject_items(Store& store, const Capabilities& limits, GroupRef ref, Origin
   store.side().wake();
 }
 
+namespace {
+
+void shelve_item(Store& store, Database& db, std::int64_t group, const ShelfItem& item) {
+  const bool dead = item.state == ShelfState::dead;
+  const auto text = std::as_bytes(std::span(item.envelope.data(), item.envelope.size()));
+  // The same event is one dead letter, however often it is put here.
+  if (dead && !item.id.empty()) {
+    Query(db, "DELETE FROM items INDEXED BY items_by_event WHERE grp=? AND event_id=? AND run=? AND state=3", group,
+          item.id, item.run)
+        .run();
+  }
+  const std::int64_t delay = item.state == ShelfState::retrying && item.due
+                                 ? std::max<std::int64_t>(item.due->time_since_epoch().count() - store.wall_ms(), 0)
+                                 : 0;
+  const std::int64_t failures = dead ? item.attempts : std::max<std::int64_t>(item.attempts, 1) - 1;
+  const auto failed = [](const std::optional<Wall>& at) { return at ? at->time_since_epoch().count() : 0; };
+  Query(db,
+        "INSERT INTO items(grp, position, state, due, attempts, crashes, alone, origin, run, reason, error, "
+        "first_failed, last_failed, stored_at, type, event_id, checksum, envelope) "
+        "VALUES(?,0,?,?,?,?,?,?,?,?,?,nullif(?,0),nullif(?,0),?,?,?,?,?)",
+        group, dead ? 3 : 0, store.due_ms() + delay, failures, item.crashes, !dead && item.crashes > 0 ? 1 : 0,
+        static_cast<int>(item.origin), item.run, item.reason, item.error, failed(item.first_failed),
+        failed(item.last_failed), store.due_ms(), item.type, item.id, core::crc32c(text), text)
+      .run();
+}
+
+}  // namespace
+
+void shelve_items(Store& store, const Capabilities& limits, GroupRef ref, std::span<const ShelfItem> items,
+                  std::span<Result> results) {
+  store.write(deadline_in(Store::operators_patience), [&](Database& db) {
+    const GroupKey key = find_group(db, ref);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      results[i] = {};
+      if (acceptable(core::outgoing_of(ref, items[i]), limits, results[i])) shelve_item(store, db, key.group, items[i]);
+    }
+    TIDINGS_FAILPOINT("sqlite.before_shelve_commit");
+  });
+  store.make_durable_by_default();
+  store.side().wake();
+}
+
 }  // namespace tidings::transport::sqlite

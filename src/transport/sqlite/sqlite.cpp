@@ -44,6 +44,9 @@ class SqliteTransport final : public Transport {
   std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action, const Outgoing& replacement) override {
     return move_items(store_, group, query, action, replacement);
   }
+  void shelve(GroupRef group, std::span<const ShelfItem> items, std::span<Result> results) override {
+    shelve_items(store_, capabilities_, group, items, results);
+  }
   void change(GroupRef group, const GroupChange& change) override { change_group(store_, group, change); }
   std::vector<StreamInfo> describe(std::string_view stream) override { return describe_streams(store_, stream); }
   std::vector<Check> diagnose() override { return diagnose_log(store_); }
