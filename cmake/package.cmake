@@ -22,7 +22,8 @@ pkg-config need to find them.")
 # The library is static: whoever links it links these too, and its CMake package looks for them, in the versions that
 # cmake/dependencies.cmake asks for.
 set(needed "libboost1.81-dev (>= 1.81) | libboost-dev (>= 1.81)" "libsimdjson-dev (>= 3.0)" "libsqlite3-dev (>= 3.40)"
-    "libssl-dev (>= 3)" "libfmt-dev (>= 9)" "libspdlog-dev (>= 1:1.10)" pkg-config)
+    "libssl-dev (>= 3)"
+    "libcurl4-openssl-dev (>= 7.85)" "libfmt-dev (>= 9)" "libspdlog-dev (>= 1:1.10)" pkg-config)
 list(JOIN needed ", " CPACK_DEBIAN_TIDINGS_DEV_PACKAGE_DEPENDS)
 set(CPACK_DEBIAN_TIDINGS_DEV_PACKAGE_SUGGESTS cmake)
 

@@ -41,6 +41,7 @@ class TidingsConan(ConanFile):
         self.requires("simdjson/[>=3.0 <4]")
         self.requires("sqlite3/[>=3.40 <4]")
         self.requires("openssl/[>=3 <4]")
+        self.requires("libcurl/[>=7.85 <9]")
         self.requires("fmt/[>=9 <10]")
         # Later ones want a later fmt.
         self.requires("spdlog/[>=1.10 <1.12]")
@@ -87,6 +88,7 @@ class TidingsConan(ConanFile):
             "sqlite3::sqlite",
             "openssl::ssl",
             "openssl::crypto",
+            "libcurl::libcurl",
             "fmt::fmt",
             "spdlog::spdlog",
         ]

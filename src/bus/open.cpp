@@ -1,4 +1,5 @@
 // The one place that knows which engine a URL names.
+#include <curl/curl.h>
 #include <openssl/crypto.h>
 #include <simdjson.h>
 #include <spdlog/version.h>
@@ -167,6 +168,7 @@ std::vector<std::pair<std::string, std::string>> library_versions() {
            "." + std::to_string(number % minor_unit);
   };
   return {{"boost", dotted(BOOST_VERSION, 100000, 100)},
+          {"curl", curl_version_info(CURLVERSION_NOW)->version},
           {"fmt", dotted(FMT_VERSION, 10000, 100)},
           {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
           {"simdjson", std::to_string(simdjson::SIMDJSON_VERSION_MAJOR) + "." +

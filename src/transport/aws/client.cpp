@@ -1,0 +1,377 @@
+#include "transport/aws/client.hpp"
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+
+#include "core/json_text.hpp"
+#include "transport/aws/sts.hpp"
+
+namespace tidings::transport::aws {
+namespace {
+
+constexpr std::array<std::string_view, services> service_names{"sqs", "sns", "sts"};
+constexpr std::array<std::string_view, services> variable_names{"SQS", "SNS", "STS"};
+constexpr std::string_view json_type = "application/x-amz-json-1.0";
+constexpr std::string_view form_type = "application/x-www-form-urlencoded; charset=utf-8";
+constexpr std::size_t most_spare = 64;
+
+constexpr std::size_t index_of(Service service) noexcept { return static_cast<std::size_t>(service); }
+
+std::string line(std::string_view name, std::string_view value) {
+  std::string out;
+  out.reserve(name.size() + value.size() + 2);
+  out.append(name).append(": ").append(value);
+  return out;
+}
+
+/// What to do about a fault, and what it is to callers.
+struct Advice {
+  ErrorCode code;
+  bool retryable;
+  std::string_view what_to_do;
+};
+
+Advice advice_of(Fault fault) noexcept {
+  switch (fault) {
+    case Fault::passing:
+      return {ErrorCode::unavailable, true, "this passes, try again"};
+    case Fault::throttled:
+      return {ErrorCode::unavailable, true, "AWS takes less at once; try again later, or ask for a higher quota"};
+    case Fault::skewed:
+      return {ErrorCode::unauthorized, false, "check the secret access key, the region and this machine's clock"};
+    case Fault::expired:
+      return {ErrorCode::unauthorized, true, "renew the credentials"};
+    case Fault::denied:
+      return {ErrorCode::unauthorized, false, "let the policy of these credentials allow it"};
+    case Fault::not_found:
+      return {ErrorCode::not_found, false, "create it, or check the region, the account and the prefix"};
+    case Fault::conflict:
+      return {ErrorCode::conflict, true, "let its attributes agree; a deleted queue's name is free after 60 s"};
+    case Fault::full:
+      return {ErrorCode::full, true, "settle what is in flight, or ask for a higher quota"};
+    case Fault::too_large:
+      return {ErrorCode::too_large, false, "send less at once"};
+    case Fault::stale:
+      return {ErrorCode::stale, false, "the message is not in flight any more, and will be received again"};
+    case Fault::unsupported:
+      return {ErrorCode::not_supported, false, "this endpoint does not offer it"};
+    case Fault::timeout:
+      return {ErrorCode::timeout, true, "try again, or allow more time"};
+    case Fault::stopped:
+      return {ErrorCode::cancelled, true, "it was stopped from here"};
+    default:
+      return {ErrorCode::invalid, false, "correct the request"};
+  }
+}
+
+}  // namespace
+
+Error Reply::error(std::string_view operation, std::string_view about) const {
+  std::string text = "aws: " + std::string(operation);
+  if (!about.empty()) text += " of " + core::for_message(about, 160);
+  if (unsent) {
+    std::string_view cause = unsent->what();
+    if (cause.starts_with("aws: ")) cause.remove_prefix(5);
+    return {unsent->code(), unsent->retryable(), text + ": " + std::string(cause)};
+  }
+  const Advice advice = advice_of(fault);
+  text += ": " + (safe.empty() ? std::string("there was no answer") : safe);
+  if (attempts > 1) text += " after " + std::to_string(attempts) + " attempts";
+  if (ambiguous) text += "; it may have been carried out all the same";
+  return {advice.code, advice.retryable, text + "; " + std::string(advice.what_to_do)};
+}
+
+/// A call under way, with what its attempts use again.
+struct Client::Task : Exchange {
+  Call call{};
+  Reply* outcome = nullptr;
+  WaitClock::time_point last{};   // When all must be decided.
+  WaitClock::time_point again{};  // When to send, where it waits.
+  bool waits = false, resigned = false, renewed = false;
+  unsigned unsure = 0;  // Attempts that AWS may have carried out without saying so.
+  unsigned repetitions = 0;
+  Millis offset{0};  // With which it was signed.
+  Keys keys{};
+};
+
+Client::Place Client::place_of(std::string url) {
+  const auto refuse = [&](const char* why) {
+    throw Error(ErrorCode::invalid, "aws: the endpoint " + core::for_message(url, 200) + ' ' + why +
+                                        "; write it as https://HOST or http://HOST:PORT");
+  };
+  const bool plain = url.starts_with("http://");
+  if (!plain && !url.starts_with("https://")) refuse("begins neither with https:// nor with http://");
+  while (url.ends_with('/')) url.pop_back();
+  const std::size_t host = url.find("://") + 3;
+  if (host > url.size() || url.find_first_of("@?# \t\r\n", host) != std::string::npos) refuse("has no plain host");
+  const std::size_t slash = std::min(url.find('/', host), url.size());
+  Place out{.host = url.substr(host, slash - host), .path = url.substr(slash)};
+  if (out.host.empty()) refuse("has no host");
+  // libcurl does not name a port that is the scheme's own, and what is signed must be what is sent.
+  const std::string_view own_port = plain ? ":80" : ":443";
+  if (out.host.ends_with(own_port)) out.host.resize(out.host.size() - own_port.size());
+  if (out.path.empty()) out.path = "/";
+  out.url = std::string(plain ? "http://" : "https://") + out.host + out.path;
+  return out;
+}
+
+Client::Client(ClientOptions options, const Environment& environment, const Surroundings* around)
+    : options_(std::move(options)), environment_(environment) {
+  around_ = around != nullptr ? *around : Surroundings::real(*environment_.clock);
+  if (options_.ca.empty()) options_.ca = around_.filled("AWS_CA_BUNDLE").value_or("");
+  http_ = std::make_unique<Http>(
+      HttpOptions{.connections = options_.connections, .connect_limit = options_.connect_limit, .ca = options_.ca});
+  if (!around_.fetch) around_.fetch = [this](Exchange& exchange) { http_->run({&exchange, 1}); };
+  if (options_.region.empty()) options_.region = find_region(search({})).value_or("");
+  if (options_.region.empty()) {
+    throw Error(ErrorCode::invalid,
+                "aws: no region; name it in the URL (aws://eu-west-1), by AWS_REGION or in the profile");
+  }
+  for (std::size_t i = 0; i < services; ++i) {
+    std::string url = i == index_of(Service::sts) ? std::string() : options_.endpoint;
+    if (url.empty()) url = find_endpoint(search({}), std::string(variable_names[i])).value_or("");
+    if (url.empty()) url = default_endpoint(service_names[i], options_.region);
+    places_[i] = place_of(std::move(url));
+  }
+  store_ = std::make_unique<CredentialStore>(
+      [this](WaitClock::time_point deadline) { return find_credentials(search(deadline)); }, around_.now);
+}
+
+Client::~Client() = default;
+
+CredentialSearch Client::search(WaitClock::time_point deadline) const {
+  return {.around = around_, .profile = options_.profile, .region = options_.region, .deadline = deadline};
+}
+
+const std::string& Client::endpoint(Service service) const noexcept { return places_[index_of(service)].url; }
+
+std::unique_ptr<Client::Task> Client::take_task() {
+  const std::lock_guard lock(mutex_);
+  if (spare_.empty()) return std::make_unique<Task>();
+  std::unique_ptr<Task> task = std::move(spare_.back());
+  spare_.pop_back();
+  return task;
+}
+
+void Client::leave_task(std::unique_ptr<Task> task) {
+  const std::lock_guard lock(mutex_);
+  if (spare_.size() < most_spare) spare_.push_back(std::move(task));
+}
+
+// Throws what the search for credentials throws.
+void Client::sign(Task& task) {
+  const std::size_t service = index_of(task.call.service);
+  const Place& place = places_[service];
+  task.keys = store_->keys(task.last);
+  task.offset = clock_offset();
+  const bool json = task.call.service == Service::sqs;
+  const std::string target = json ? "AmazonSQS." + std::string(task.call.operation) : std::string();
+  const std::string_view type = json ? json_type : form_type;
+  const HeaderView headers[] = {{"Host", place.host}, {"Content-Type", type}, {"X-Amz-Target", target}};
+  const Signed with =
+      signers_[service].sign({.path = place.path, .headers = {headers, json ? 3U : 2U}, .body = task.call.body},
+                             task.keys, {options_.region, service_names[service]},
+                             std::chrono::floor<std::chrono::seconds>(environment_.clock->wall() + task.offset));
+  task.url = place.url;
+  task.body = task.call.body;
+  task.headers.clear();
+  task.headers.push_back(line("Content-Type", type));
+  if (json) task.headers.push_back(line("X-Amz-Target", target));
+  task.headers.push_back(line("X-Amz-Date", with.date));
+  if (!with.token.empty()) task.headers.push_back(line("X-Amz-Security-Token", with.token));
+  task.headers.push_back(line("Authorization", with.authorization));
+}
+
+// Takes AWS's time from its answer; false when that explains nothing.
+bool Client::learn_time(const Task& task) {
+  const std::int64_t said = http_time(task.date);
+  if (said < 0) return false;
+  const Millis offset = std::chrono::seconds(said) - environment_.clock->wall().time_since_epoch();
+  // A signature that does not match is mostly a wrong secret: the clock counts when it is far off.
+  const bool named = task.outcome->refusal.is("RequestTimeTooSkewed") || task.outcome->refusal.is("RequestExpired") ||
+                     task.outcome->refusal.is("RequestInTheFuture");
+  const Millis change = offset > task.offset ? offset - task.offset : task.offset - offset;
+  if (!named && change < std::chrono::minutes(1)) return false;
+  offset_.store(offset.count(), std::memory_order_relaxed);
+  return true;
+}
+
+Client::Step Client::judge_refusal(Task& task) {
+  Reply& reply = *task.outcome;
+  reply.refusal = task.call.service == Service::sqs
+                      ? read_json_refusal(task.status, task.Exchange::reply, task.query_error)
+                      : read_xml_refusal(task.status, task.Exchange::reply);
+  if (!task.request_id.empty()) reply.refusal.request_id = task.request_id;
+  reply.fault = fault_of(reply.refusal);
+  reply.safe = said(reply.refusal, task.keys);
+  if (reply.fault == Fault::skewed && !task.resigned && learn_time(task)) {
+    task.resigned = true;
+    return Step::again_now;
+  }
+  if (reply.fault == Fault::expired && !task.renewed) {
+    task.renewed = true;
+    store_->refuse(task.keys);
+    return Step::again_now;
+  }
+  if (reply.fault == Fault::passing) ++task.unsure;
+  return reply.fault == Fault::passing || reply.fault == Fault::throttled ? Step::again_later : Step::done;
+}
+
+// Reads the outcome of an attempt into the reply, and says how it goes on.
+Client::Step Client::judge(Task& task) {
+  Reply& reply = *task.outcome;
+  ++reply.attempts;
+  requests_.fetch_add(task.sends, std::memory_order_relaxed);
+  reply.status = task.status;
+  if (task.sends > 1) task.unsure += task.sends - 1;
+  Step step = Step::again_later;
+  if (!task.answered()) {
+    if (task.sends > 0) ++task.unsure;
+    reply.safe = reply.why = task.why;
+    const bool over = WaitClock::now() + std::chrono::milliseconds(1) >= task.last;
+    reply.fault = task.failure == HttpFailure::stopped           ? Fault::stopped
+                  : task.failure == HttpFailure::timeout && over ? Fault::timeout
+                                                                 : Fault::passing;
+    if (reply.fault != Fault::passing) step = Step::done;
+  } else if (task.status >= 200 && task.status < 300) {
+    reply.fault = Fault::none;
+    reply.body.swap(task.Exchange::reply);
+    step = Step::done;
+  } else {
+    step = judge_refusal(task);
+  }
+  reply.ambiguous = task.unsure > 0;
+  if (step != Step::again_later) return step;
+  if (task.unsure > 0 && !task.call.idempotent) return Step::done;
+  const Millis wait = wait_before(++task.repetitions, reply.fault, *environment_.random, retry_after(task.retry_after),
+                                  options_.backoff);
+  task.again = WaitClock::now() + wait;
+  return task.again < task.last ? Step::again_later : Step::done;
+}
+
+void Client::run(std::span<const Call> calls, std::span<Reply> replies, WaitClock::time_point deadline,
+                 std::stop_token stop) {
+  Flight flight(*this, std::move(stop));
+  for (std::size_t i = 0; i < calls.size(); ++i) flight.start(calls[i], replies[i], deadline);
+  while (flight.next(WaitClock::time_point::max()) != nullptr) {
+  }
+}
+
+Reply Client::run(const Call& call, WaitClock::time_point deadline, std::stop_token stop) {
+  Reply reply;
+  run({&call, 1}, {&reply, 1}, deadline, std::move(stop));
+  return reply;
+}
+
+Client::Flight::Flight(Client& client, std::stop_token stop) : client_(client), stop_(std::move(stop)) {
+  http_.emplace(*client_.http_, stop_);
+}
+
+Client::Flight::~Flight() {
+  http_.reset();  // First: what is under way borrows from the tasks.
+  for (std::unique_ptr<Task>& task : tasks_) client_.leave_task(std::move(task));
+}
+
+void Client::Flight::start(const Call& call, Reply& reply, WaitClock::time_point deadline) {
+  std::unique_ptr<Task> task = client_.take_task();
+  task->call = call;
+  task->outcome = &reply;
+  task->last = deadline;
+  task->waits = true;  // Signed and sent in next(), where a failure has somewhere to go.
+  task->again = {};
+  task->resigned = task->renewed = false;
+  task->unsure = task->repetitions = 0;
+  reply.status = 0;
+  reply.attempts = 0;
+  reply.fault = Fault::none;
+  reply.ambiguous = false;
+  reply.refusal = {};
+  reply.unsent.reset();
+  for (std::string* text : {&reply.body, &reply.why, &reply.safe}) text->clear();
+  tasks_.push_back(std::move(task));
+}
+
+Reply* Client::Flight::finish(Task& task) {
+  Reply* const reply = task.outcome;
+  const auto found = std::find_if(tasks_.begin(), tasks_.end(), [&](const auto& each) { return each.get() == &task; });
+  client_.leave_task(std::move(*found));
+  tasks_.erase(found);
+  return reply;
+}
+
+void Client::Flight::send(Task& task) {
+  task.waits = false;
+  try {
+    client_.sign(task);
+  } catch (const Error& error) {
+    task.outcome->unsent.emplace(error);
+    task.outcome->fault = error.code() == ErrorCode::timeout       ? Fault::timeout
+                          : error.code() == ErrorCode::unavailable ? Fault::passing
+                                                                   : Fault::denied;
+    task.outcome->why = error.what();
+    return;
+  }
+  task.deadline = std::min(task.last, WaitClock::now() + task.call.limit);
+  http_->start(task);
+}
+
+// Sends what waits for its time; returns when the next is due.
+WaitClock::time_point Client::Flight::send_due() {
+  WaitClock::time_point next = WaitClock::time_point::max();
+  for (const std::unique_ptr<Task>& task : tasks_) {
+    if (task->waits && task->again <= WaitClock::now()) send(*task);
+    if (task->waits) next = std::min(next, task->again);
+  }
+  return next;
+}
+
+// Who is told to stop sends nothing again.
+void Client::Flight::give_up_waiting() {
+  for (const std::unique_ptr<Task>& task : tasks_) {
+    if (!task->waits) continue;
+    task->waits = false;
+    Reply& reply = *task->outcome;
+    reply.unsent.emplace(ErrorCode::cancelled, true, "it was stopped before it was sent again");
+    reply.fault = Fault::stopped;
+    if (reply.safe.empty()) reply.safe = "stopped";
+  }
+}
+
+void Client::Flight::sleep(WaitClock::time_point until) {
+  const auto latest = WaitClock::now() + std::chrono::hours(24);
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  wake.wait_until(lock, stop_, std::min(until, latest), [] { return false; });
+}
+
+Reply* Client::Flight::next(WaitClock::time_point until) {
+  while (!tasks_.empty()) {
+    if (stop_.stop_requested()) give_up_waiting();
+    const WaitClock::time_point due = send_due();
+    for (const std::unique_ptr<Task>& task : tasks_) {
+      if (task->outcome->unsent) return finish(*task);
+    }
+    const WaitClock::time_point wake = std::min(until, due);
+    Exchange* const decided = http_->next(wake);
+    if (decided == nullptr) {
+      if (WaitClock::now() >= until) return nullptr;
+      if (http_->under_way() == 0) sleep(wake);
+      continue;
+    }
+    Task& task = static_cast<Task&>(*decided);
+    switch (client_.judge(task)) {
+      case Step::done:
+        return finish(task);
+      case Step::again_now:
+        task.again = {};
+        [[fallthrough]];
+      case Step::again_later:
+        task.waits = true;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace tidings::transport::aws
