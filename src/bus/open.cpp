@@ -18,6 +18,7 @@
 
 #include "runtime/bus_state.hpp"
 #include "runtime/delivery.hpp"
+#include "transport/aws/aws.hpp"
 #include "transport/memory/memory.hpp"
 #include "transport/redis/redis.hpp"
 #include "transport/sqlite/sqlite.hpp"
@@ -26,6 +27,20 @@ namespace tidings {
 namespace {
 
 using Open = std::shared_ptr<transport::Transport> (*)(const Url&, const Environment&);
+
+std::shared_ptr<transport::Transport> open_parsed(const Url& url, Environment environment);
+
+// What stands beside SQS and SNS may be any other engine.
+std::shared_ptr<transport::Transport> open_on_aws(const Url& url, const Environment& environment) {
+  return open_aws(url, environment, [&](const std::string& other) {
+    const Url parsed = Url::parse(other);
+    if (parsed.scheme == "aws") {
+      throw Error(ErrorCode::invalid,
+                  "shelf= and archive= name another engine than AWS, say sqlite:shelf.db or redis://");
+    }
+    return open_parsed(parsed, environment);
+  });
+}
 
 struct Scheme {
   std::string_view name;
@@ -41,6 +56,7 @@ constexpr Scheme schemes[] = {
     {"redis+unix", &open_redis, true},
     {"redis+sentinel", &open_redis, true},
     {"redis+cluster", &open_redis, true},
+    {"aws", &open_on_aws},
 };
 
 /// What every transport's URL may say, and what only the bus acts on.

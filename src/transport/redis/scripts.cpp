@@ -268,8 +268,8 @@ put(R, r)
 return 1
 )lua";
 
-// ARGV: G, now, then per item: state (dead, retrying, waiting), delay, event, attempt, crashes, origin, run, first, last,
-// reason, error. Returns how many there were.
+// ARGV: G, now, then per item: state (dead, retrying, waiting), delay, event, attempt, crashes, origin, run, first,
+// last, reason, error. Returns how many there were.
 constexpr const char* shelve = R"lua(
 local now, count = clock(ARGV[2]), 0
 for at = 3, #ARGV, 11 do

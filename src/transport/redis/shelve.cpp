@@ -10,20 +10,6 @@ namespace {
 
 constexpr std::size_t shelved_at_once = 100;  // Their words are a script's, which has a most of them.
 
-const char* word_of(Origin origin) {
-  switch (origin) {
-    case Origin::live:
-      return "live";
-    case Origin::retry:
-      return "retry";
-    case Origin::redrive:
-      return "redrive";
-    case Origin::replay:
-      return "replay";
-  }
-  return "live";
-}
-
 void add_words(std::vector<std::string>& words, const ShelfItem& item, Wall now) {
   const auto milliseconds = [](const std::optional<Wall>& at) {
     return at ? std::to_string(at->time_since_epoch().count()) : std::string();
@@ -34,7 +20,7 @@ void add_words(std::vector<std::string>& words, const ShelfItem& item, Wall now)
   words.push_back(item.envelope);
   words.push_back(std::to_string(dead ? item.attempts : std::max(item.attempts, 1U) - 1));
   words.push_back(std::to_string(item.crashes));
-  words.emplace_back(word_of(item.origin));
+  words.emplace_back(origin_word(item.origin));
   words.push_back(std::to_string(item.run));
   words.push_back(milliseconds(item.first_failed));
   words.push_back(milliseconds(item.last_failed));

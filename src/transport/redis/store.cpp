@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/acceptable.hpp"
+
 namespace tidings::transport::redis {
 namespace {
 
@@ -16,6 +18,8 @@ Number number_of(std::string_view text) noexcept {
 constexpr std::string_view origins[] = {"live", "retry", "redrive", "replay"};
 
 }  // namespace
+
+std::string_view origin_word(Origin origin) noexcept { return origins[static_cast<std::size_t>(origin)]; }
 
 std::int64_t Store::injected_ms() const noexcept {
   // Injected wall clocks jump, and entries' ids and due times must not.
@@ -172,22 +176,7 @@ bool read_entry(const Reply& reply, Entry& entry, bool ours) {
 }
 
 bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result) {
-  const auto refuse = [&](ErrorCode code, const std::string& why) {
-    result = {.code = code, .message = std::string(event.id) + " for " + std::string(event.stream) + ": " + why};
-    return false;
-  };
-  if (event.envelope.size() > limits.largest_event) {
-    return refuse(ErrorCode::too_large, std::to_string(event.envelope.size()) + " bytes, and at most " +
-                                            std::to_string(limits.largest_event) +
-                                            " are allowed; store large data elsewhere and send its address");
-  }
-  if (event.envelope.empty()) return refuse(ErrorCode::invalid, "the envelope is empty; encode the event first");
-  try {
-    check_stream(stream_of_partition(event.stream));
-  } catch (const Error& error) {
-    return refuse(error.code(), error.what());
-  }
-  return true;
+  return core::acceptable(event, stream_of_partition(event.stream), limits, result);
 }
 
 }  // namespace tidings::transport::redis

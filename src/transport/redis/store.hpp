@@ -87,6 +87,9 @@ struct Entry {
   std::string_view reason{}, error{}, first{}, last{};
 };
 
+/// How an entry of a group's own streams writes where a delivery comes from.
+[[nodiscard]] std::string_view origin_word(Origin origin) noexcept;
+
 /// Reads `[id, [field, value …]]`; false for a deleted entry (no fields) or anything else. What has no field `event`
 /// gives its first value: the bytes that a dead letter shows. `ours`: an entry of a group's own streams, whose other
 /// fields count; in the public stream anybody may write what he likes.

@@ -10,6 +10,7 @@
 #include <tidings/inspection.hpp>
 #include <tidings/transport.hpp>
 
+#include "core/acceptable.hpp"
 #include "transport/sqlite/format.hpp"
 #include "transport/sqlite/store.hpp"
 
@@ -47,7 +48,9 @@ class Appender {
 };
 
 /// Whether an event may be stored at all: its Result says why not.
-[[nodiscard]] bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result);
+[[nodiscard]] inline bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result) {
+  return core::acceptable(event, event.stream, limits, result);
+}
 
 /// Publishing: whoever comes first commits for all who have come by then.
 class Publisher {

@@ -1,0 +1,50 @@
+#include "transport/aws/options.hpp"
+
+#include <algorithm>
+
+namespace tidings::transport::aws {
+namespace {
+
+TopologyMode mode_of(const std::string& text) {
+  if (text == "create") return TopologyMode::create;
+  if (text == "check") return TopologyMode::check;
+  if (text == "none") return TopologyMode::none;
+  throw Error(ErrorCode::invalid, "topology=" + text +
+                                      " is none of create (make what is missing), check (only look) and none; correct "
+                                      "the URL");
+}
+
+}  // namespace
+
+Options options_of(const Url& url) {
+  url.check_options({"prefix", "endpoint", "topology", "account", "shelf", "archive", "profile", "ca", "connections"});
+  if (!url.user.empty() || !url.password.empty()) {
+    throw Error(
+        ErrorCode::invalid,
+        "the URL of AWS holds no keys: they come from the environment, a profile (profile=NAME) or a role; take "
+        "them out of it");
+  }
+  if (url.hosts.size() > 1 || !url.path.empty()) {
+    throw Error(ErrorCode::invalid, "write aws://REGION?prefix=NAME, for example aws://eu-west-1?prefix=prod");
+  }
+  Options options;
+  if (!url.hosts.empty()) options.client.region = url.hosts.front().first;
+  const auto text = [&](std::string_view name, std::string& into) {
+    if (auto value = url.option(name)) into = *value;
+  };
+  text("prefix", options.prefix);
+  text("endpoint", options.client.endpoint);
+  text("profile", options.client.profile);
+  text("ca", options.client.ca);
+  text("account", options.account);
+  text("shelf", options.shelf);
+  text("archive", options.archive);
+  if (const auto mode = url.option("topology")) options.topology = mode_of(*mode);
+  if (const auto connections = url.size("connections")) {
+    options.client.connections = std::clamp<std::size_t>(*connections, 1, 1'000);
+  }
+  (void)Names(options.prefix);
+  return options;
+}
+
+}  // namespace tidings::transport::aws

@@ -1,0 +1,78 @@
+// Events to topics, commands to queues: batches under way beside each other, and what became of each event.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <tidings/transport.hpp>
+
+#include "transport/aws/topology.hpp"
+
+namespace tidings::transport::aws {
+
+/// SNS: 256 KiB for a message with its attributes, and for all of a batch. SQS takes more, but what is published must
+/// fit whoever joins later.
+inline constexpr std::size_t largest_message = 256U << 10;
+/// What the attributes of ours take at most: their names, values and types.
+inline constexpr std::size_t attributes_room = 1U << 10;
+
+/// One call of Transport::publish(), or of what stores like it. For one thread.
+class Publication {
+ public:
+  Publication(Client& client, Topology& topology, const Environment& environment, const Capabilities& limits)
+      : client_(client), topology_(topology), environment_(environment), limits_(limits) {}
+
+  /// Stores the items; `straight_to` names a queue that takes them past their streams' topics, with each item's `extra`
+  /// attributes where these are given.
+  void run(std::span<const Outgoing> items, Millis within, std::span<Result> results, std::string_view straight_to = {},
+           std::span<const std::vector<MessageAttribute>> extra = {});
+
+ private:
+  // Items that are sent together.
+  struct Batch {
+    std::string stream{}, body{};
+    std::vector<std::size_t> items{};
+    Reply reply{};
+    bool queue = false;
+  };
+  // One stream's items.
+  struct Lane {
+    std::deque<std::size_t> ready{};
+    bool placed = false, queue = false;
+    std::string place{};  // The topic's ARN, or the queue's URL.
+  };
+  void sort(std::span<Result> results);
+  void enter(std::size_t item);
+  void start_some(Client::Flight& flight, WaitClock::time_point deadline);
+  void start(Client::Flight& flight, const std::string& stream, Lane& lane, WaitClock::time_point deadline);
+  [[nodiscard]] std::vector<MessageAttribute> attributes_of(std::size_t item) const;
+  void write(Batch& batch, const std::string& place, bool queue) const;
+  void take(Batch& batch, std::span<Result> results, WaitClock::time_point deadline);
+  void decide(std::size_t item, std::span<Result> results, Result result);
+  void again(std::size_t item, Fault fault);
+  void wake_due();
+  [[nodiscard]] WaitClock::time_point next_wake(WaitClock::time_point deadline) const;
+
+  Client& client_;
+  Topology& topology_;
+  const Environment& environment_;
+  const Capabilities& limits_;
+  std::span<const Outgoing> items_{};
+  std::string_view straight_to_{};
+  std::span<const std::vector<MessageAttribute>> extra_{};
+  std::map<std::string, Lane, std::less<>> lanes_{};  // By stream: what may be sent now.
+  // Events of one key go one at a time, so that what is stored of a key is always a beginning of it.
+  std::map<std::pair<std::string_view, std::string_view>, std::deque<std::size_t>> behind_{};
+  std::vector<unsigned> tries_{};
+  std::vector<std::pair<WaitClock::time_point, std::size_t>> later_{};
+  std::vector<std::unique_ptr<Batch>> batches_{}, spare_{};
+  std::size_t left_ = 0;  // Undecided.
+};
+
+}  // namespace tidings::transport::aws

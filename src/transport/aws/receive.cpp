@@ -1,0 +1,280 @@
+// What comes out of the queues and off the shelf.
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include <tidings/stream.hpp>
+
+#include "core/envelope_member.hpp"
+#include "transport/aws/subscription.hpp"
+
+namespace tidings::transport::aws {
+namespace {
+
+constexpr unsigned longest_poll = 20;  // SQS: seconds.
+constexpr std::chrono::milliseconds beyond_poll{10'000};
+constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
+constexpr std::size_t padding = 64;    // Readable behind an envelope.
+constexpr Millis shelf_pause{250};
+
+// What SNS wraps a message in where raw delivery is off.
+std::string unwrapped(std::string body) {
+  if (core::envelope_text(body, "Type") != "Notification" || core::envelope_text(body, "TopicArn").empty()) return body;
+  std::string message = core::envelope_member(body, "Message");
+  return message.empty() ? body : message;
+}
+
+const std::string* find_attribute(const sqs::Inbound& message, std::string_view name) {
+  const auto found = std::find_if(message.attributes.begin(), message.attributes.end(),
+                                  [&](const MessageAttribute& each) { return each.name == name; });
+  return found == message.attributes.end() ? nullptr : &found->value;
+}
+
+}  // namespace
+
+std::size_t AwsSubscription::room() const {
+  const std::lock_guard lock(mutex_);
+  if (running_alone_ || bytes_ >= interest_.bytes) return 0;
+  const std::size_t taken = ledger_.size() + ready_.size() + alone_.size() + asked_;
+  return interest_.events - std::min(interest_.events, taken);
+}
+
+void AwsSubscription::start_poll(std::uint32_t source, unsigned most, unsigned wait_seconds) {
+  auto poll = std::make_unique<Poll>();
+  poll->source = source;
+  poll->most = most;
+  sqs::write_receive_message(poll->body, sources_[source].queue.url,
+                             {.most = most, .wait_seconds = wait_seconds, .visibility_seconds = lease_seconds()});
+  const Call call{.service = Service::sqs,
+                  .operation = "ReceiveMessage",
+                  .body = poll->body,
+                  .limit = std::chrono::seconds(wait_seconds) + beyond_poll};
+  const auto deadline = WaitClock::now() + std::chrono::seconds(wait_seconds) + 3 * beyond_poll;
+  flight_->start(call, poll->reply, deadline);
+  ++sources_[source].polls;
+  asked_ += most;
+  polls_.push_back(std::move(poll));
+}
+
+// Asks where there is room for what may come: what was received and cannot be handled burns its time.
+void AwsSubscription::poll(Millis wait) {
+  if (!flight_) flight_ = std::make_unique<Client::Flight>(store_.client(), halt_.get_token());
+  const unsigned wait_seconds = wait.count() > 0 ? longest_poll : 0;
+  // What must run alone has its turn when all else is settled, and nothing is asked for meanwhile.
+  if (!alone_.empty()) return;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    const auto index = static_cast<std::uint32_t>((turn_ + i) % sources_.size());
+    Source& source = sources_[index];
+    if (source.paused) continue;
+    const std::size_t wanted = source.busy ? most_polls : 1;
+    while (source.polls < wanted) {
+      const auto most = static_cast<unsigned>(std::min<std::size_t>(room(), largest_batch));
+      // Few at a time cost as much as many: with something in hand, a full batch is waited for.
+      if (most == 0 || (source.polls > 0 && most < largest_batch)) break;
+      start_poll(index, most, source.polls == 0 ? wait_seconds : 0);
+    }
+  }
+  ++turn_;
+}
+
+void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, Steady now) {
+  Held held;
+  held.source = source;
+  held.receipt = std::move(message.receipt);
+  held.message = std::move(message.id);
+  held.received = now;
+  held.until = now + std::chrono::seconds(lease_seconds());
+  const std::string body = unwrapped(std::move(message.body));
+  const std::shared_ptr<std::byte[]> block(new std::byte[body.size() + padding]);
+  std::memcpy(block.get(), body.data(), body.size());
+  std::memset(block.get() + body.size(), 0, padding);
+  Delivery& delivery = held.delivery;
+  delivery.block = block;
+  delivery.envelope = {reinterpret_cast<const char*>(block.get()), body.size()};
+  delivery.type = core::envelope_text(delivery.envelope, "type");
+  delivery.stored_at = message.sent;
+  delivery.stream = source;
+  std::uint32_t given_back = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = released_.find(held.message); found != released_.end()) given_back = found->second;
+  }
+  delivery.attempt = std::max(message.receives, given_back + 1) - given_back;
+  delivery.origin = delivery.attempt > 1 ? Origin::retry : Origin::live;
+  if (const std::string* const run = find_attribute(message, "run")) {
+    delivery.run = std::strtoull(run->c_str(), nullptr, 10);
+    const std::string* const origin = find_attribute(message, "origin");
+    delivery.origin = origin != nullptr && *origin == "redrive" ? Origin::redrive : Origin::replay;
+  }
+  // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first.
+  held.alone = delivery.attempt > 1 && given_back == 0 && now - started_ < 2 * interest_.lease;
+  delivery.alone = held.alone;
+  wait_for_turn(std::move(held));
+}
+
+void AwsSubscription::wait_for_turn(Held held) {
+  const std::lock_guard lock(mutex_);
+  (held.alone ? alone_ : ready_).push_back(std::move(held));
+}
+
+void AwsSubscription::take(Poll& poll) {
+  Source& source = sources_[poll.source];
+  --source.polls;
+  asked_ -= poll.most;
+  if (!poll.reply.ok()) {
+    source.busy = false;
+    if (poll.reply.fault == Fault::stopped) return;
+    if (poll.reply.fault == Fault::not_found) {
+      // Somebody removed the queue: it is made again, as it was in the beginning.
+      store_.environment().log(LogLevel::warning,
+                               "aws: the queue " + source.queue.name + " is gone, and is joined again");
+      return join(source);
+    }
+    throw poll.reply.error("ReceiveMessage", source.queue.name);
+  }
+  std::vector<sqs::Inbound> messages = sqs::read_receive_message(poll.reply.body);
+  source.busy = messages.size() >= poll.most;
+  const Steady at = now();
+  for (sqs::Inbound& message : messages) {
+    if (message.intact) {
+      take_message(poll.source, message, at);
+    } else {
+      // It was changed on the way here, and comes again when its time is over.
+      store_.environment().log(LogLevel::warning, "aws: a message of " + source.queue.name +
+                                                      " does not have the MD5 that SQS says; it is received again");
+    }
+  }
+}
+
+// Waits for a poll to be decided, or for what may be handed out otherwise. False at the end of the wait.
+bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& stop) {
+  if (!flight_ || flight_->under_way() == 0) return false;
+  const std::stop_callback woken(stop, [this] { halt_.request_stop(); });
+  const Reply* const reply = flight_->next(until);
+  if (reply == nullptr) return false;
+  const auto poll = std::find_if(polls_.begin(), polls_.end(), [&](const auto& each) { return &each->reply == reply; });
+  const std::unique_ptr<Poll> taken = std::move(*poll);
+  polls_.erase(poll);
+  take(*taken);
+  return true;
+}
+
+void AwsSubscription::forget_polls() {
+  flight_.reset();
+  polls_.clear();
+  for (Source& source : sources_) source.polls = 0;
+  asked_ = 0;
+  halt_ = {};
+}
+
+// Which of the streams are paused, which only their shelf knows.
+void AwsSubscription::look_for_pauses(bool paused) {
+  for (Source& source : sources_) {
+    source.paused = false;
+    if (!paused) continue;
+    for (const StreamInfo& info : store_.shelf()->describe(source.stream)) {
+      for (const GroupInfo& group : info.groups)
+        source.paused = source.paused || (group.group == source.group && group.paused);
+    }
+  }
+}
+
+void AwsSubscription::take_shelf(const std::stop_token& stop) {
+  if (!shelf_ || WaitClock::now() < shelf_look_) return;
+  shelf_look_ = deadline_in(shelf_pause);
+  Batch batch = shelf_->fetch(Millis(0), stop);
+  types_ = batch.types;
+  look_for_pauses(batch.paused);
+  const Steady at = now();
+  for (Delivery& delivery : batch.deliveries) {
+    Held held;
+    held.source = delivery.stream;
+    held.shelf = delivery.token;
+    held.received = at;
+    held.until = Steady::max();
+    held.alone = delivery.alone;
+    held.delivery = std::move(delivery);
+    wait_for_turn(std::move(held));
+    shelf_look_ = {};  // There may be more.
+  }
+}
+
+// What waited here for too long is no longer ours: it comes again.
+void AwsSubscription::drop_expired() {
+  const Steady at = now();
+  const std::lock_guard lock(mutex_);
+  for (auto* const waiting : {&ready_, &alone_}) {
+    std::erase_if(*waiting, [&](const Held& held) { return held.until <= at; });
+  }
+}
+
+void AwsSubscription::hand_out(Batch& batch) {
+  const std::lock_guard lock(mutex_);
+  const auto give = [&](std::deque<Held>& from) {
+    Held held = std::move(from.front());
+    from.pop_front();
+    held.id = core::envelope_member(held.delivery.envelope, "id");
+    held.delivery.token = {next_serial_, 0, epoch_};
+    bytes_ += held.delivery.envelope.size();
+    batch.deliveries.push_back(held.delivery);
+    ledger_.emplace(next_serial_++, std::move(held));
+  };
+  if (running_alone_) return;
+  if (!alone_.empty()) {
+    // Nothing beside it: what runs is waited for, and nothing else begins.
+    if (!ledger_.empty()) return;
+    running_alone_ = true;
+    return give(alone_);
+  }
+  while (!ready_.empty() && ledger_.size() < interest_.events) {
+    const std::size_t size = ready_.front().delivery.envelope.size();
+    const bool first = ledger_.empty();
+    if (!first && bytes_ + size > interest_.bytes) break;
+    if (sources_[ready_.front().source].paused) {
+      ready_.push_back(std::move(ready_.front()));
+      ready_.pop_front();
+      if (std::all_of(ready_.begin(), ready_.end(), [&](const Held& each) { return sources_[each.source].paused; }))
+        break;
+      continue;
+    }
+    give(ready_);
+    // One that is larger than the room comes alone in its batch.
+    if (first && size > interest_.bytes) break;
+  }
+}
+
+Batch AwsSubscription::fetch(Millis wait, std::stop_token stop) {
+  const auto deadline = deadline_in(wait);
+  // Short polls say what is there now; what longer ones of before took is on its way.
+  const auto patient = wait.count() > 0 ? deadline : deadline_in(Millis(10'000));
+  bool asked = false;
+  for (;;) {
+    Batch batch;
+    drop_expired();
+    take_shelf(stop);
+    hand_out(batch);
+    batch.types = types_;
+    batch.paused = std::any_of(sources_.begin(), sources_.end(), [](const Source& each) { return each.paused; });
+    if (!batch.deliveries.empty() || stop.stop_requested()) {
+      if (stop.stop_requested()) forget_polls();
+      return batch;
+    }
+    const auto at = WaitClock::now();
+    if (wait.count() > 0 ? at >= deadline : asked && (!flight_ || flight_->under_way() == 0 || at >= patient))
+      return batch;
+    if (!asked || wait.count() > 0) poll(wait);
+    asked = true;
+    if (flight_ && flight_->under_way() > 0) {
+      const auto until = shelf_ ? std::min(patient, std::max(shelf_look_, at)) : patient;
+      if (!await(until, stop) && stop.stop_requested()) continue;
+      continue;
+    }
+    if (wait.count() == 0) continue;
+    // There is no room, or what is there must wait: a settlement changes that.
+    std::unique_lock lock(mutex_);
+    settled_.wait_until(lock, stop, std::min(deadline, at + shelf_pause),
+                        [&, held = ledger_.size()] { return ledger_.size() < held; });
+  }
+}
+
+}  // namespace tidings::transport::aws

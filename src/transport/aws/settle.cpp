@@ -1,0 +1,308 @@
+// What becomes of what was handed out. Nothing is deleted from a queue before all that must be stored for it is.
+#include <algorithm>
+
+#include <tidings/stream.hpp>
+
+#include "transport/aws/subscription.hpp"
+
+namespace tidings::transport::aws {
+namespace {
+
+using Kind = Settlement::Kind;
+constexpr Millis patience_with_stores{30'000};
+constexpr std::size_t longest_error = 4096, longest_attribute = 1024;
+constexpr unsigned most_rounds = 4;  // Of entries that failed for the moment.
+constexpr std::size_t most_remembered = 100'000;
+
+void set_stale(Result& result) {
+  result = {.code = ErrorCode::stale, .stale = true, .message = "aws: this delivery is not held any more"};
+}
+
+MessageAttribute attribute(std::string_view name, std::string_view value) {
+  return {.name = std::string(name), .value = std::string(value.substr(0, longest_attribute))};
+}
+
+}  // namespace
+
+/// What is done with each item: by index into the items of a call. `held` are copies, which nobody else changes.
+struct AwsSubscription::Verdicts {
+  struct Verdict {
+    std::size_t item = 0;
+    std::uint64_t serial = 0;
+    Held held{};
+    bool aside = false;              // It goes to the shelf, and then from the queue.
+    std::optional<unsigned> hide{};  // For how many seconds; nothing: it is deleted.
+  };
+  std::vector<Verdict> all{};
+};
+
+// Which items are ours, and what is to be done with each.
+void AwsSubscription::sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts) {
+  const Steady at = now();
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const Settlement& item = items[i];
+    results[i] = {};
+    const auto found = item.token.epoch == epoch_ ? ledger_.find(item.token.lease) : ledger_.end();
+    const bool finished = item.kind == Kind::done || item.kind == Kind::ignored;
+    if (found == ledger_.end() || found->second.naming ||
+        (found->second.until <= at && !(finished && item.outputs.empty()))) {
+      set_stale(results[i]);
+      continue;
+    }
+    found->second.naming = true;
+    auto& verdict = verdicts.all.emplace_back();
+    verdict.item = i;
+    verdict.serial = item.token.lease;
+    verdict.held = found->second;
+    if (verdict.held.shelf) continue;
+    const auto seconds = static_cast<unsigned>(
+        std::clamp<std::int64_t>(std::chrono::ceil<std::chrono::seconds>(item.after).count(), 0, 43'200));
+    if (item.kind == Kind::release) verdict.hide = seconds;
+    if (item.kind == Kind::again) {
+      verdict.aside = shelf_ && item.after > longest_queue_delay;
+      if (!verdict.aside) verdict.hide = seconds;
+    }
+    if (item.kind == Kind::dead) verdict.aside = shelf_ != nullptr;
+  }
+}
+
+void AwsSubscription::store_outputs(std::span<const Settlement> items, std::span<Result> results,
+                                    const Verdicts& verdicts) {
+  std::vector<Outgoing> outputs;
+  std::vector<std::size_t> owners;
+  for (const auto& verdict : verdicts.all) {
+    const auto& of_item = items[verdict.item].outputs;
+    outputs.insert(outputs.end(), of_item.begin(), of_item.end());
+    owners.resize(outputs.size(), verdict.item);
+  }
+  if (outputs.empty()) return;
+  std::vector<Result> stored(outputs.size());
+  store_.publish(outputs, patience_with_stores, stored);
+  for (std::size_t k = 0; k < stored.size(); ++k) {
+    if (stored[k].code != ErrorCode::ok) results[owners[k]] = std::move(stored[k]);
+  }
+}
+
+ShelfItem AwsSubscription::shelf_item_of(const Held& held, const Settlement& item) const {
+  const bool dead = item.kind == Kind::dead, failed = item.kind == Kind::again || item.counted;
+  ShelfItem aside;
+  aside.id = held.id;
+  aside.type = held.delivery.type;
+  aside.envelope = held.delivery.envelope;
+  aside.stream = sources_[held.source].stream;
+  aside.group = sources_[held.source].group;
+  aside.state = dead ? ShelfState::dead : ShelfState::retrying;
+  aside.origin = held.delivery.origin == Origin::live ? Origin::retry : held.delivery.origin;
+  aside.run = held.delivery.run;
+  aside.reason = item.reason;
+  aside.error = item.error.substr(0, longest_error);
+  // Of a dead letter the failures, otherwise the attempt that comes.
+  aside.attempts = dead ? held.delivery.attempt - (failed ? 0 : 1) : held.delivery.attempt + 1;
+  aside.crashes = held.delivery.crashes;
+  const Wall wall = store_.environment().clock->wall();
+  aside.first_failed = aside.last_failed = wall;
+  if (!dead) aside.due = wall + item.after;
+  return aside;
+}
+
+// Dead letters, and what waits for longer than a queue should hold it, are stored where they stay, before they leave
+// their queue.
+void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts) {
+  for (std::uint32_t source = 0; source < sources_.size(); ++source) {
+    std::vector<ShelfItem> aside;
+    std::vector<Outgoing> letters;
+    std::vector<std::vector<MessageAttribute>> attributes;
+    std::vector<std::size_t> owners;
+    for (const auto& verdict : verdicts.all) {
+      const Settlement& item = items[verdict.item];
+      if (verdict.held.source != source || verdict.held.shelf || results[verdict.item].code != ErrorCode::ok) continue;
+      if (!verdict.aside && item.kind != Kind::dead) continue;
+      ShelfItem whole = shelf_item_of(verdict.held, item);
+      owners.push_back(verdict.item);
+      if (verdict.aside) {
+        aside.push_back(std::move(whole));
+        continue;
+      }
+      letters.push_back({.stream = sources_[source].stream,
+                         .id = verdict.held.id,
+                         .type = verdict.held.delivery.type,
+                         .envelope = verdict.held.delivery.envelope});
+      auto& beside = attributes.emplace_back();
+      beside.push_back(attribute("reason", whole.reason.empty() ? "rejected" : whole.reason));
+      if (!whole.error.empty()) beside.push_back(attribute("error", whole.error));
+      beside.push_back(attribute("attempts", std::to_string(whole.attempts)));
+      beside.push_back(attribute("failedAt", format_time(*whole.last_failed)));
+      if (whole.run != 0) beside.push_back(attribute("run", std::to_string(whole.run)));
+    }
+    if (owners.empty()) continue;
+    std::vector<Result> stored(owners.size());
+    try {
+      if (!aside.empty()) {
+        store_.shelf()->shelve({sources_[source].stream, sources_[source].group}, aside, stored);
+      } else {
+        store_.send(sources_[source].queue.dead_url, letters, attributes, patience_with_stores, stored);
+      }
+    } catch (const Error& error) {
+      for (Result& each : stored)
+        each = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+    }
+    for (std::size_t k = 0; k < owners.size(); ++k) {
+      if (stored[k].code != ErrorCode::ok) results[owners[k]] = std::move(stored[k]);
+    }
+  }
+}
+
+void AwsSubscription::settle_on_shelf(std::span<const Settlement> items, std::span<Result> results,
+                                      const Verdicts& verdicts) {
+  std::vector<Settlement> passed;
+  std::vector<std::size_t> owners;
+  for (const auto& verdict : verdicts.all) {
+    if (!verdict.held.shelf || results[verdict.item].code != ErrorCode::ok) continue;
+    Settlement item = items[verdict.item];
+    item.token = *verdict.held.shelf;
+    item.outputs = {};  // They are where all events go.
+    passed.push_back(item);
+    owners.push_back(verdict.item);
+  }
+  if (passed.empty()) return;
+  std::vector<Result> settled(passed.size());
+  try {
+    shelf_->settle(passed, settled);
+  } catch (const Error& error) {
+    for (Result& each : settled) each = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+  }
+  for (std::size_t k = 0; k < owners.size(); ++k) results[owners[k]] = std::move(settled[k]);
+}
+
+// Deletes what is finished, and hides what comes again, by tens.
+void AwsSubscription::tell_queues(std::span<const Settlement> items, std::span<Result> results,
+                                  const Verdicts& verdicts) {
+  using Verdict = Verdicts::Verdict;
+  std::map<std::pair<std::uint32_t, bool>, std::vector<const Verdict*>> open;
+  for (const Verdict& verdict : verdicts.all) {
+    if (verdict.held.shelf || results[verdict.item].code != ErrorCode::ok) continue;
+    open[{verdict.held.source, verdict.hide.has_value()}].push_back(&verdict);
+  }
+  for (unsigned round = 1; !open.empty(); ++round) {
+    std::vector<std::vector<const Verdict*>> parts;
+    std::deque<std::string> bodies;
+    std::vector<Call> calls;
+    for (const auto& [place, all] : open) {
+      for (std::size_t first = 0; first < all.size(); first += largest_batch) {
+        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
+        auto& part =
+            parts.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(std::min(largest_batch, all.size() - first)));
+        std::string& body = bodies.emplace_back();
+        const std::string& url = sources_[place.first].queue.url;
+        if (place.second) {
+          std::vector<sqs::Visibility> changes;
+          for (const Verdict* each : part) changes.push_back({each->held.receipt, *each->hide});
+          sqs::write_change_message_visibility_batch(body, url, changes);
+        } else {
+          std::vector<std::string_view> receipts;
+          for (const Verdict* each : part) receipts.push_back(each->held.receipt);
+          sqs::write_delete_message_batch(body, url, receipts);
+        }
+        calls.push_back({.service = Service::sqs,
+                         .operation = place.second ? "ChangeMessageVisibilityBatch" : "DeleteMessageBatch",
+                         .body = body});
+      }
+    }
+    open.clear();
+    std::vector<Reply> replies(calls.size());
+    store_.client().run(calls, replies, deadline_in(patience_with_stores));
+    for (std::size_t k = 0; k < parts.size(); ++k) {
+      std::vector<EntryResult> entries(parts[k].size());
+      if (replies[k].ok()) sqs::read_entries(replies[k].body, entries);
+      for (std::size_t i = 0; i < entries.size(); ++i) {
+        const Verdict& verdict = *parts[k][i];
+        Result& result = results[verdict.item];
+        if (!replies[k].ok()) {
+          const Error error = replies[k].error(calls[k].operation, sources_[verdict.held.source].queue.name);
+          result = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+        } else if (entries[i].fault == Fault::stale || entries[i].fault == Fault::sender) {
+          // Others have it by now, or it is gone. Finished work is finished; a failure is theirs to find.
+          if (verdict.hide) set_stale(result);
+        } else if (!entries[i].ok()) {
+          if (may_pass(entries[i].fault) && round < most_rounds) {
+            open[{verdict.held.source, verdict.hide.has_value()}].push_back(&verdict);
+          } else {
+            result = {.code = ErrorCode::unavailable,
+                      .retryable = true,
+                      .message = "aws: " + entries[i].code + ": " + entries[i].message};
+          }
+        }
+      }
+    }
+  }
+  (void)items;
+}
+
+void AwsSubscription::settle(std::span<const Settlement> items, std::span<Result> results) {
+  Verdicts verdicts;
+  sort(items, results, verdicts);
+  // What could not be settled can be named again.
+  struct Conclude {
+    AwsSubscription& self;
+    std::span<const Settlement> items;
+    std::span<Result> results;
+    const Verdicts& verdicts;
+    ~Conclude() {
+      const std::lock_guard lock(self.mutex_);
+      for (const auto& verdict : verdicts.all) {
+        const auto found = self.ledger_.find(verdict.serial);
+        if (found == self.ledger_.end()) continue;
+        found->second.naming = false;
+        const Result& result = results[verdict.item];
+        if (result.code != ErrorCode::ok && !result.stale) continue;
+        const bool released = items[verdict.item].kind == Kind::release && !found->second.shelf;
+        if (released) {
+          if (self.released_.size() > most_remembered) self.released_.clear();
+          ++self.released_[found->second.message];
+        } else if (!verdict.hide) {
+          self.released_.erase(found->second.message);
+        }
+        self.bytes_ -= found->second.delivery.envelope.size();
+        self.running_alone_ = self.running_alone_ && !found->second.alone;
+        self.ledger_.erase(found);
+      }
+      self.settled_.notify_all();
+    }
+  } const conclude{*this, items, results, verdicts};
+  store_outputs(items, results, verdicts);
+  bury(items, results, verdicts);
+  settle_on_shelf(items, results, verdicts);
+  tell_queues(items, results, verdicts);
+}
+
+// Gives everything back at once, that others need not wait for it.
+void AwsSubscription::give_back() {
+  std::vector<std::vector<std::string>> receipts(sources_.size());
+  {
+    const std::lock_guard lock(mutex_);
+    const auto add = [&](const Held& held) {
+      if (!held.shelf) receipts[held.source].push_back(held.receipt);
+    };
+    for (const auto& [serial, held] : ledger_) add(held);
+    for (const auto* const waiting : {&ready_, &alone_}) std::for_each(waiting->begin(), waiting->end(), add);
+    ledger_.clear();
+    ready_.clear();
+    alone_.clear();
+  }
+  std::deque<std::string> bodies;
+  std::vector<Call> calls;
+  for (std::size_t s = 0; s < receipts.size(); ++s) {
+    for (std::size_t first = 0; first < receipts[s].size(); first += largest_batch) {
+      std::vector<sqs::Visibility> changes;
+      for (std::size_t i = first; i < std::min(first + largest_batch, receipts[s].size()); ++i)
+        changes.push_back({receipts[s][i], 0});
+      sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[s].queue.url, changes);
+      calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = bodies.back()});
+    }
+  }
+  std::vector<Reply> replies(calls.size());
+  if (!calls.empty()) store_.client().run(calls, replies, deadline_in(Millis(5'000)));
+}
+
+}  // namespace tidings::transport::aws

@@ -1,0 +1,69 @@
+// What the parts of an open AWS transport share.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tidings/environment.hpp>
+#include <tidings/transport.hpp>
+
+#include "transport/aws/publish.hpp"
+
+namespace tidings::transport::aws {
+
+/// How long calls of tools and upkeep may take.
+inline constexpr Millis patience{10'000};
+/// SQS: the longest that a message can be hidden, counted from its receive.
+inline constexpr Millis longest_hidden{12 * 3'600'000};
+/// The longest delay that is left to a queue: what waits in it counts as in flight, of which a queue has a most.
+inline constexpr Millis longest_queue_delay{15 * 60'000};
+
+[[nodiscard]] inline WaitClock::time_point deadline_in(Millis wait) {
+  return WaitClock::now() + std::min(wait, Millis(86'400'000));
+}
+
+class Store {
+ public:
+  /// `shelf` and `archive` may be null.
+  Store(const Options& options, const Environment& environment, std::shared_ptr<Transport> shelf,
+        std::shared_ptr<Transport> archive);
+
+  [[nodiscard]] const Capabilities& capabilities() const noexcept { return capabilities_; }
+  [[nodiscard]] const Environment& environment() const noexcept { return environment_; }
+  [[nodiscard]] Client& client() noexcept { return client_; }
+  [[nodiscard]] Topology& topology() noexcept { return topology_; }
+  /// Null without one.
+  [[nodiscard]] Transport* shelf() const noexcept { return shelf_.get(); }
+  [[nodiscard]] Transport* archive() const noexcept { return archive_.get(); }
+  /// Throws Error{not_supported} in a sentence that says what `what` needs.
+  [[nodiscard]] Transport& shelf_for(std::string_view what) const;
+  [[nodiscard]] Transport& archive_for(std::string_view what) const;
+  /// Makes the group on the shelf too, unless it is there.
+  void join_shelf(GroupRef group);
+
+  void publish(std::span<const Outgoing> items, Millis within, std::span<Result> results) {
+    Publication(client_, topology_, environment_, capabilities_).run(items, within, results);
+  }
+  /// Past the topic, to one queue.
+  void send(std::string_view queue_url, std::span<const Outgoing> items,
+            std::span<const std::vector<MessageAttribute>> attributes, Millis within, std::span<Result> results) {
+    Publication(client_, topology_, environment_, capabilities_).run(items, within, results, queue_url, attributes);
+  }
+
+ private:
+  const Environment environment_;
+  Client client_;
+  Topology topology_;
+  const std::shared_ptr<Transport> shelf_, archive_;
+  const Capabilities capabilities_;
+};
+
+// describe.cpp
+[[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
+/// What may be wrong with how this account is set up.
+[[nodiscard]] std::vector<Check> check_account(Store& store);
+
+}  // namespace tidings::transport::aws
