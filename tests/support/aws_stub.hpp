@@ -97,7 +97,7 @@ struct AwsSubscription {
   std::map<std::string, std::string> attributes{};  ///< As they were set.
 };
 
-/// Every member from any thread. What a name does not exist for is a std::out_of_range.
+/// Every member from any thread. Asking for a queue or a topic that is not there is a std::out_of_range.
 class AwsStub {
  public:
   explicit AwsStub(AwsStubOptions options = {});

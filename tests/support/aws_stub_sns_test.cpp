@@ -139,6 +139,41 @@ TEST_F(AwsTopics, DeliverOnlyWhereThePolicyAllows) {
   EXPECT_EQ(arrived("q"), (std::vector<std::string>{"allowed"}));
 }
 
+TEST_F(AwsTopics, ReadPoliciesAsTheyAreWritten) {
+  ASSERT_EQ(subscribe("q", {{"RawMessageDelivery", "true"}}).status, 200);
+  const auto passes = [&](Json statement) {
+    statement.set("Effect", "Allow");
+    if (statement.find("Resource") == nullptr) statement.set("Resource", stub.queue_arn("q"));
+    if (statement.find("Principal") == nullptr)
+      statement.set("Principal", Json::object({{"Service", "sns.amazonaws.com"}}));
+    if (statement.find("Action") == nullptr) statement.set("Action", "sqs:SendMessage");
+    // Beside others that say nothing of this.
+    const Json other = Json::object({{"Effect", "Allow"},
+                                     {"Principal", Json::object({{"AWS", "123456789012"}})},
+                                     {"Action", "sqs:*"},
+                                     {"Resource", "*"}});
+    set_policy("q", Json::object({{"Statement", Json::array({other, statement})}}).text());
+    const std::size_t before = stub.sent("q").size();
+    EXPECT_EQ(publish("x").status, 200);
+    return stub.sent("q").size() == before + 1;
+  };
+  const auto source = [](const char* kind, const std::string& arn) {
+    return Json::object({{"Condition", Json::object({{kind, Json::object({{"aws:SourceArn", arn}})}})}});
+  };
+  const std::string prefix = "arn:aws:sns:" + stub.region() + ":" + stub.account() + ":";
+  EXPECT_TRUE(passes(Json::object()));
+  EXPECT_TRUE(passes(source("ArnLike", prefix + "*")));
+  EXPECT_TRUE(passes(source("ArnEquals", prefix + "?")));
+  EXPECT_FALSE(passes(source("ArnLike", "arn:aws:sns:*")));
+  EXPECT_FALSE(passes(source("StringEquals", prefix + "*")));
+  EXPECT_TRUE(passes(source("StringEquals", topic)));
+  EXPECT_FALSE(passes(source("DateLessThan", topic)));
+  EXPECT_TRUE(passes(Json::object({{"Action", Json::array({"SQS:Send*", "sqs:GetQueueUrl"})}})));
+  EXPECT_FALSE(passes(Json::object({{"Action", "sqs:ReceiveMessage"}})));
+  EXPECT_TRUE(passes(Json::object({{"Principal", "*"}, {"Resource", "arn:aws:sqs:*:*:*"}})));
+  EXPECT_FALSE(passes(Json::object({{"Principal", Json::object({{"Service", "events.amazonaws.com"}})}})));
+}
+
 TEST_F(AwsTopics, GiveWhatAQueueRefusesToTheDeadLetterQueueThatAllowsIt) {
   make_queue("dead");
   const std::string redrive = Json::object({{"deadLetterTargetArn", stub.queue_arn("dead")}}).text();
@@ -259,6 +294,25 @@ TEST_F(AwsTopics, BatchesFailByEntryAndKeepTheirLimits) {
   EXPECT_EQ(xml_error(publish(half + half, {{"a", "b"}})), "400 InvalidParameter");
   EXPECT_EQ(publish(half + half).status, 200);
   EXPECT_EQ(xml_error(publish("")), "400 InvalidParameter");
+}
+
+TEST_F(AwsTopics, OfOrderPassGroupsOn) {
+  topic = client
+              .sns("CreateTopic",
+                   {{"Name", "t.fifo"}, {"Attributes.entry.1.key", "FifoTopic"}, {"Attributes.entry.1.value", "true"}})
+              .element("TopicArn");
+  ASSERT_EQ(topic, stub.topic_arn("t.fifo"));
+  make_queue("q.fifo", {{"FifoQueue", "true"}});
+  admit("q.fifo");
+  ASSERT_EQ(subscribe("q.fifo", {{"RawMessageDelivery", "true"}}).status, 200);
+  EXPECT_EQ(xml_error(publish("x")), "400 InvalidParameter");
+  const Fields fields{{"TopicArn", topic}, {"Message", "x"}, {"MessageGroupId", "g"}, {"MessageDeduplicationId", "d"}};
+  EXPECT_EQ(client.sns("Publish", fields).status, 200);
+  EXPECT_EQ(client.sns("Publish", fields).status, 200);
+  ASSERT_EQ(stub.sent("q.fifo").size(), 1U);
+  EXPECT_EQ(stub.sent("q.fifo").front().group, "g");
+  topic = stub.topic_arn("t");
+  EXPECT_EQ(xml_error(subscribe("q.fifo")), "400 InvalidParameter");
 }
 
 // Blanks come as + or as %20, and either way they arrive.

@@ -189,6 +189,31 @@ TEST_F(AwsStubTest, ItEndsWhileCallsWait) {
   EXPECT_EQ(statuses, (std::vector<int>{0, 0}));
 }
 
+// Otherwise a message would be hidden for nobody.
+TEST_F(AwsStubTest, WhoHangsUpTakesNothing) {
+  make_queue("q");
+  const std::string date = aws::compact_time(now()), body = on("q", {{"WaitTimeSeconds", 20}}).text();
+  const std::string headers = "host:x\nx-amz-date:" + date + "\n";
+  const std::string canonical = "POST\n/\n\n" + headers + "\nhost;x-amz-date\n" + aws::hex(aws::sha256(body));
+  const std::string scope = date.substr(0, 8) + "/" + stub.region() + "/sqs/aws4_request";
+  std::string chain = std::string("AWS4") + secret;
+  for (const std::string& part : aws::split(scope, '/')) chain = aws::hmac_sha256(chain, part);
+  const std::string signature = aws::hex(
+      aws::hmac_sha256(chain, "AWS4-HMAC-SHA256\n" + date + "\n" + scope + "\n" + aws::hex(aws::sha256(canonical))));
+  {
+    const Descriptor socket = connect_to(stub.port());
+    const std::string request = "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Date: " + date +
+                                "\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n" + "Content-Type: " + json_type +
+                                "\r\nContent-Length: " + std::to_string(body.size()) +
+                                "\r\nAuthorization: AWS4-HMAC-SHA256 Credential=" + id + "/" + scope +
+                                ",SignedHeaders=host;x-amz-date,Signature=" + signature + "\r\n\r\n" + body;
+    ASSERT_EQ(::send(socket.get(), request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+    ASSERT_TRUE(stub.await_polls(1));
+  }
+  send("q", "a");
+  EXPECT_EQ(receive("q").size(), 1U);
+}
+
 class AwsFaults : public AwsStubTest {
  protected:
   void SetUp() override { make_queue("q"); }
@@ -205,6 +230,12 @@ TEST_F(AwsFaults, CallsFailAsOftenAsTold) {
   stub.fail_next("*", 1, {.status = 400, .code = "Throttling"});
   EXPECT_EQ(xml_error(client.sns("ListTopics", {})), "400 Throttling");
   EXPECT_EQ(stub.requests("SendMessage"), 3);
+  EXPECT_TRUE(stub.await_requests("*", 5));
+  EXPECT_GT(stub.bytes_in(), 1000);
+  EXPECT_GT(stub.bytes_out(), 1000);
+  EXPECT_EQ(stub.queues(), (std::vector<std::string>{"q"}));
+  EXPECT_TRUE(stub.topics().empty());
+  EXPECT_THROW((void)stub.messages("nowhere"), std::out_of_range);
 }
 
 TEST_F(AwsFaults, EntriesFailAsTold) {
@@ -329,6 +360,8 @@ TEST_F(AwsCredentials, OfInstancesNeedAToken) {
 }
 
 TEST_F(AwsCredentials, OfContainersNeedTheirToken) {
+  stub.fail_next("ContainerCredentials", 1, {.status = 500});
+  EXPECT_EQ(client.request("", "GET", "/creds", {{"Authorization", "container-token"}}, "").status, 500);
   EXPECT_EQ(client.request("", "GET", "/creds", {{"Authorization", "another"}}, "").status, 401);
   const AwsReply reply = client.request("", "GET", "/creds", {{"Authorization", "container-token"}}, "");
   ASSERT_EQ(reply.status, 200);

@@ -36,18 +36,32 @@ bool is_topics_service(const Json& principal) {
   return false;
 }
 
-// A condition that this stand-in does not know is not met, so that nobody relies on it.
+/// Wildcards of ARNs stay between colons.
+bool arn_matches(const std::string& pattern, const std::string& arn) {
+  const std::vector<std::string> wanted = split(pattern, ':'), parts = split(arn, ':');
+  return wanted.size() == parts.size() &&
+         std::equal(wanted.begin(), wanted.end(), parts.begin(),
+                    [](const std::string& left, const std::string& right) { return matches(left, right); });
+}
+
+// ArnEquals and ArnLike mean the same. A condition that this stand-in does not know is not met, so that nobody relies
+// on it.
 bool met(const Json& condition, const std::map<std::string, std::string>& context) {
   if (condition.members() == nullptr) return condition.is_null();
   for (const auto& [kind, keys] : *condition.members()) {
-    const bool pattern = kind == "ArnLike" || kind == "ArnEquals" || kind == "StringLike";
-    if ((!pattern && kind != "StringEquals") || keys.members() == nullptr) return false;
+    const auto fits = [&kind = kind](const std::string& wanted, const std::string& known) {
+      if (kind == "ArnEquals" || kind == "ArnLike") return arn_matches(wanted, known);
+      return kind == "StringLike" ? matches(wanted, known) : kind == "StringEquals" && wanted == known;
+    };
+    if (keys.members() == nullptr) return false;
     for (const auto& [key, value] : *keys.members()) {
       const auto known = context.find(lower(key));
       const auto wanted = texts_of(&value);
       if (known == context.end() || !wanted) return false;
-      const bool equal = std::find(wanted->begin(), wanted->end(), known->second) != wanted->end();
-      if (!equal && !(pattern && any_matches(*wanted, known->second))) return false;
+      if (std::none_of(wanted->begin(), wanted->end(),
+                       [&](const std::string& each) { return fits(each, known->second); })) {
+        return false;
+      }
     }
   }
   return true;
