@@ -68,12 +68,11 @@ TEST(AwsSqs, WritesMessages) {
       {.body = "{\"a\":\"\\u0001 \\\\\"}\n", .attributes = attributes, .delay_seconds = 5},
       {.body = "\x01\x1f\t\xc3\xbc", .group = "g", .deduplication = "d"}};
   sqs::write_send_message_batch(out, "u", messages);
-  EXPECT_EQ(out,
-            R"({"QueueUrl":"u","Entries":[{"Id":"0","MessageBody":"{\"a\":\"\\u0001 \\\\\"}\n","DelaySeconds":5,)"
-            R"("MessageAttributes":{"type":{"DataType":"String","StringValue":"user.created"},)"
-            R"("raw":{"DataType":"Binary","BinaryValue":"AP8="}}},)"
-            "{\"Id\":\"1\",\"MessageBody\":\"\\u0001\\u001f\\t\xc3\xbc\",\"MessageGroupId\":\"g\","
-            "\"MessageDeduplicationId\":\"d\"}]}");
+  EXPECT_EQ(out, R"({"QueueUrl":"u","Entries":[{"Id":"0","MessageBody":"{\"a\":\"\\u0001 \\\\\"}\n","DelaySeconds":5,)"
+                 R"("MessageAttributes":{"type":{"DataType":"String","StringValue":"user.created"},)"
+                 R"("raw":{"DataType":"Binary","BinaryValue":"AP8="}}},)"
+                 "{\"Id\":\"1\",\"MessageBody\":\"\\u0001\\u001f\\t\xc3\xbc\",\"MessageGroupId\":\"g\","
+                 "\"MessageDeduplicationId\":\"d\"}]}");
   EXPECT_NO_THROW(validate_json(out));
 }
 
