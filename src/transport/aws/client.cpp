@@ -102,9 +102,9 @@ Client::Place Client::place_of(std::string url) {
   };
   const bool plain = url.starts_with("http://");
   if (!plain && !url.starts_with("https://")) refuse("begins neither with https:// nor with http://");
-  while (url.ends_with('/')) url.pop_back();
-  const std::size_t host = url.find("://") + 3;
-  if (host > url.size() || url.find_first_of("@?# \t\r\n", host) != std::string::npos) refuse("has no plain host");
+  const std::size_t host = plain ? 7 : 8;  // Behind the scheme.
+  while (url.size() > host && url.ends_with('/')) url.pop_back();
+  if (url.find_first_of("@?# \t\r\n", host) != std::string::npos) refuse("has no plain host");
   const std::size_t slash = std::min(url.find('/', host), url.size());
   Place out{.host = url.substr(host, slash - host), .path = url.substr(slash)};
   if (out.host.empty()) refuse("has no host");
