@@ -32,7 +32,7 @@ const Wall start = *parse_time("2024-01-25T10:30:00Z");
 /// A machine with these variables, files and answers, and no others.
 class Machine {
  public:
-  std::map<std::string, std::string> variables{{"HOME", "/home/me"}}, files{}, processes{};
+  std::map<std::string, std::string> variables{{"HOME", "/me"}}, files{}, processes{};
   std::function<void(Exchange&)> answer{};  ///< Without one nobody can be reached.
   std::vector<Exchange> asked{};
   std::vector<std::string> bodies{};
@@ -131,7 +131,7 @@ TEST(AwsCredentials, TheEnvironmentComesFirstUnlessAProfileIsNamed) {
   Machine machine;
   machine.variables.insert(
       {{"AWS_ACCESS_KEY_ID", "ENV"}, {"AWS_SECRET_ACCESS_KEY", "S3CR3T"}, {"AWS_SESSION_TOKEN", "T"}});
-  machine.files["/home/me/.aws/credentials"] =
+  machine.files["/me/.aws/credentials"] =
       "[default]\naws_access_key_id = FILE\naws_secret_access_key = S3CR3T\n[other]\naws_access_key_id = OTHER\n"
       "aws_secret_access_key = S3CR3T\naws_session_token = U\n";
   EXPECT_EQ(machine.find_all().keys, (Keys{"ENV", "S3CR3T", "T"}));
@@ -152,7 +152,7 @@ TEST(AwsCredentials, TheEnvironmentComesFirstUnlessAProfileIsNamed) {
 TEST(AwsCredentials, FilesAreWhereTheEnvironmentSays) {
   Machine machine;
   machine.variables.insert({{"AWS_SHARED_CREDENTIALS_FILE", "~/keys"}, {"AWS_CONFIG_FILE", "/etc/aws"}});
-  machine.files["/home/me/keys"] = "[default]\naws_access_key_id = A\naws_secret_access_key = S3CR3T\n";
+  machine.files["/me/keys"] = "[default]\naws_access_key_id = A\naws_secret_access_key = S3CR3T\n";
   machine.files["/etc/aws"] = "[default]\nregion = eu-central-1\nendpoint_url = http://here\n";
   EXPECT_EQ(machine.find_all().keys.id, "A");
   EXPECT_EQ(find_region(machine.search()), "eu-central-1");
@@ -175,7 +175,7 @@ TEST(AwsCredentials, EndpointsFollowThePartition) {
 
 TEST(AwsCredentials, AProcessWritesKeys) {
   Machine machine;
-  machine.files["/home/me/.aws/config"] = "[default]\ncredential_process = /opt/keys --for \"me\"\n";
+  machine.files["/me/.aws/config"] = "[default]\ncredential_process = /opt/keys --for \"me\"\n";
   machine.processes["/opt/keys --for \"me\""] =
       R"({"Version":1,"AccessKeyId":"P","SecretAccessKey":"S3CR3T","SessionToken":"T","Expiration":"2024-01-25T12:30:00+01:00"})";
   const Credentials found = machine.find_all();
@@ -191,10 +191,10 @@ TEST(AwsCredentials, AProcessWritesKeys) {
 
 TEST(AwsCredentials, ARoleIsAssumedWithAnotherProfilesKeys) {
   Machine machine;
-  machine.files["/home/me/.aws/config"] =
+  machine.files["/me/.aws/config"] =
       "[default]\nrole_arn = arn:aws:iam::1:role/a b\nsource_profile = middle\nexternal_id = x\nrole_session_name = s\n"
       "duration_seconds = 900\n[profile middle]\nrole_arn = arn:middle\nsource_profile = base\n";
-  machine.files["/home/me/.aws/credentials"] = "[base]\naws_access_key_id = BASE\naws_secret_access_key = S3CR3T\n";
+  machine.files["/me/.aws/credentials"] = "[base]\naws_access_key_id = BASE\naws_secret_access_key = S3CR3T\n";
   machine.answer = [&](Exchange& exchange) {
     say(exchange, 200, lent("AssumeRole", "LENT" + std::to_string(machine.asked.size())));
   };
@@ -224,7 +224,7 @@ TEST(AwsCredentials, ARoleIsAssumedWithAnotherProfilesKeys) {
 
 TEST(AwsCredentials, ProfilesThatLeadNowhereAreSaidSo) {
   Machine machine;
-  std::string& config = machine.files["/home/me/.aws/config"];
+  std::string& config = machine.files["/me/.aws/config"];
   config = "[default]\nrole_arn = a\nsource_profile = b\n[profile b]\nrole_arn = c\nsource_profile = default\n";
   EXPECT_THAT(machine.refused(), HasSubstr("leads back to itself"));
   config = "[default]\nrole_arn = a\nsource_profile = gone\n";
@@ -261,7 +261,7 @@ TEST(AwsCredentials, AWebIdentitysTokenIsReadAnewEachTime) {
   machine.variables.erase("AWS_ROLE_ARN");
   EXPECT_THAT(machine.refused(), HasSubstr("AWS_ROLE_ARN is not"));
   machine.variables.erase("AWS_WEB_IDENTITY_TOKEN_FILE");
-  machine.files["/home/me/.aws/config"] = "[default]\nrole_arn = arn:p\nweb_identity_token_file = /var/token\n";
+  machine.files["/me/.aws/config"] = "[default]\nrole_arn = arn:p\nweb_identity_token_file = /var/token\n";
   EXPECT_EQ(machine.find_all().keys.id, "WEB") << "a profile may name one too";
 }
 
@@ -277,11 +277,11 @@ TEST(AwsCredentials, AServiceThatFailsForAMomentIsAskedAgain) {
   EXPECT_THAT(machine.refused(), HasSubstr("could not be reached for credentials: nobody is there"));
 }
 
-std::string sso_cache(const std::string& name) { return "/home/me/.aws/sso/cache/" + sha1_hex(name) + ".json"; }
+std::string sso_cache(const std::string& name) { return "/me/.aws/sso/cache/" + sha1_hex(name) + ".json"; }
 
 TEST(AwsCredentials, ASignInsTokenIsTakenFromTheCache) {
   Machine machine;
-  machine.files["/home/me/.aws/config"] =
+  machine.files["/me/.aws/config"] =
       "[default]\nsso_session = mine\nsso_account_id = 123\nsso_role_name = dev role\n"
       "[sso-session mine]\nsso_start_url = https://me.awsapps.com/start\nsso_region = eu-west-2\n";
   EXPECT_THAT(machine.refused(), HasSubstr("aws sso login --profile default"));
@@ -307,7 +307,7 @@ TEST(AwsCredentials, ASignInsTokenIsTakenFromTheCache) {
 
 TEST(AwsCredentials, ASignInIsRenewedWithItsRefreshToken) {
   Machine machine;
-  machine.files["/home/me/.aws/config"] =
+  machine.files["/me/.aws/config"] =
       "[default]\nsso_session = mine\nsso_account_id = 123\nsso_role_name = dev\n"
       "[sso-session mine]\nsso_start_url = https://me\nsso_region = eu-west-2\n";
   const std::string cached =
