@@ -194,6 +194,16 @@ TEST_F(AwsClient, WhatMayNotBeDoneTwiceIsNotRepeatedWhenInDoubt) {
   EXPECT_EQ(reply.attempts, 1U);
   EXPECT_TRUE(reply.ambiguous);
   EXPECT_THAT(reply.error("StartMessageMoveTask").what(), HasSubstr("it may have been carried out all the same"));
+  // libcurl does not repeat it either, as it does with what a kept connection ends on.
+  Responder cut([](const Asked& asked) {
+    return asked.body == "{}" && asked.connection == 1 ? Answer{.body = "{}"} : Answer{.hang_up = true};
+  });
+  const auto aws = client(cut);
+  ASSERT_TRUE(aws->run(list_queues(), soon()).ok());
+  call.body = "{\"again\":1}";
+  EXPECT_FALSE(aws->run(call, soon()).ok());
+  EXPECT_EQ(cut.asked().size(), 2U);
+  call.body = "{}";
   // What was not done is.
   Responder busy(first(1, refusal(400, "RequestThrottled")));
   EXPECT_TRUE(client(busy)->run(call, soon()).ok());

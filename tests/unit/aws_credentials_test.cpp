@@ -222,6 +222,20 @@ TEST(AwsCredentials, ARoleIsAssumedWithAnotherProfilesKeys) {
   EXPECT_THAT(machine.refused(), HasSubstr("AccessDenied (not for you)"));
 }
 
+TEST(AwsCredentials, ARoleIsAskedForInAwssTime) {
+  Machine machine;
+  machine.files["/me/.aws/credentials"] =
+      "[default]\nrole_arn = a\nsource_profile = default\naws_access_key_id = A\naws_secret_access_key = S3CR3T\n";
+  machine.answer = [&](Exchange& exchange) {
+    if (machine.asked.size() == 2) return say(exchange, 200, lent("AssumeRole", "LENT"));
+    say(exchange, 403, "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code></Error></ErrorResponse>");
+    exchange.date = "Thu, 25 Jan 2024 10:50:00 GMT";
+  };
+  EXPECT_EQ(machine.find_all().keys.id, "LENT");
+  EXPECT_EQ(machine.asked.at(0).headers.at(1), "X-Amz-Date: 20240125T103000Z");
+  EXPECT_EQ(machine.asked.at(1).headers.at(1), "X-Amz-Date: 20240125T105000Z");
+}
+
 TEST(AwsCredentials, ProfilesThatLeadNowhereAreSaidSo) {
   Machine machine;
   std::string& config = machine.files["/me/.aws/config"];

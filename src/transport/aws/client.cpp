@@ -73,13 +73,17 @@ Error Reply::error(std::string_view operation, std::string_view about) const {
   if (unsent) {
     std::string_view cause = unsent->what();
     if (cause.starts_with("aws: ")) cause.remove_prefix(5);
-    return {unsent->code(), unsent->retryable(), text + ": " + std::string(cause)};
+    text += ": " + std::string(cause);
+    if (ambiguous) text += "; an earlier attempt may have been carried out all the same";
+    return {unsent->code(), unsent->retryable(), text};
   }
   const Advice advice = advice_of(fault);
   text += ": " + (safe.empty() ? std::string("there was no answer") : safe);
   if (attempts > 1) text += " after " + std::to_string(attempts) + " attempts";
   if (ambiguous) text += "; it may have been carried out all the same";
-  return {advice.code, advice.retryable, text + "; " + std::string(advice.what_to_do)};
+  // A name is free again after a while; attributes that differ stay so.
+  const bool retryable = advice.retryable && (fault != Fault::conflict || refusal.code.ends_with("DeletedRecently"));
+  return {advice.code, retryable, text + "; " + std::string(advice.what_to_do)};
 }
 
 /// A call under way, with what its attempts use again.
@@ -174,6 +178,7 @@ void Client::sign(Task& task) {
                              task.keys, {options_.region, service_names[service]},
                              std::chrono::floor<std::chrono::seconds>(environment_.clock->wall() + task.offset));
   task.url = place.url;
+  task.once = !task.call.idempotent;
   task.body = task.call.body;
   task.headers.clear();
   task.headers.push_back(line("Content-Type", type));
@@ -332,7 +337,7 @@ void Client::Flight::give_up_waiting() {
     if (!task->waits) continue;
     task->waits = false;
     Reply& reply = *task->outcome;
-    reply.unsent.emplace(ErrorCode::cancelled, true, "it was stopped before it was sent again");
+    reply.unsent.emplace(ErrorCode::cancelled, true, "it was stopped from here before AWS had answered");
     reply.fault = Fault::stopped;
     if (reply.safe.empty()) reply.safe = "stopped";
   }
