@@ -160,12 +160,20 @@ TEST_F(AwsClient, WhatIsWrongIsAskedForOnce) {
 TEST_F(AwsClient, RepeatsUntilTheDeadline) {
   Responder server([](const Asked&) { return Answer{.status = 503, .body = ""}; });
   const Reply reply = client(server)->run(list_queues(), WaitClock::now() + 60ms);
+  EXPECT_FALSE(reply.ok());
+  EXPECT_GT(server.asked().size(), 1U);
+  EXPECT_TRUE(reply.error("ListQueues").retryable());
+}
+
+TEST_F(AwsClient, WhatAwsSaidIsToldWhenNoTimeIsLeftToAskAgain) {
+  Responder server([](const Asked&) { return Answer{.status = 503, .body = "", .headers = {"Retry-After: 30"}}; });
+  const Reply reply = client(server)->run(list_queues(), WaitClock::now() + 20s);
   EXPECT_EQ(reply.fault, Fault::passing);
-  EXPECT_GT(reply.attempts, 2U);
+  EXPECT_EQ(reply.attempts, 1U);
   const Error error = reply.error("ListQueues");
   EXPECT_EQ(error.code(), ErrorCode::unavailable);
   EXPECT_TRUE(error.retryable());
-  EXPECT_THAT(error.what(), HasSubstr("aws: ListQueues: AWS answered 503 after "));
+  EXPECT_THAT(error.what(), HasSubstr("aws: ListQueues: AWS answered 503; it may"));
 }
 
 TEST_F(AwsClient, AnAttemptThatHangsIsRepeatedAndMayHaveBeenDone) {

@@ -226,6 +226,8 @@ Client::Step Client::judge_refusal(Task& task) {
 // Reads the outcome of an attempt into the reply, and says how it goes on.
 Client::Step Client::judge(Task& task) {
   Reply& reply = *task.outcome;
+  // No time was left for this attempt: what AWS said to the one before says more.
+  if (task.failure == HttpFailure::timeout && task.sends == 0 && reply.attempts > 0) return Step::done;
   ++reply.attempts;
   requests_.fetch_add(task.sends, std::memory_order_relaxed);
   reply.status = task.status;
