@@ -41,8 +41,8 @@ std::string authorization(std::string_view scope, std::string_view headers, std:
 TEST(AwsSignature, AgreesWithEveryPublishedVector) {
   using namespace std::chrono;
   const sys_seconds time = sys_days(2015y / 8 / 30) + 12h + 36min;
-  ASSERT_EQ(signature_vectors().size(), 38U);
-  for (const SignatureVector& vector : signature_vectors()) {
+  ASSERT_EQ(std::size(signature_vectors), 38U);
+  for (const SignatureVector& vector : signature_vectors) {
     const auto headers = headers_of(vector.headers);
     const std::vector<HeaderView> views(headers.begin(), headers.end());
     Keys keys = example;

@@ -73,13 +73,17 @@ Error Reply::error(std::string_view operation, std::string_view about) const {
   if (unsent) {
     std::string_view cause = unsent->what();
     if (cause.starts_with("aws: ")) cause.remove_prefix(5);
-    return {unsent->code(), unsent->retryable(), text + ": " + std::string(cause)};
+    text += ": " + std::string(cause);
+    if (ambiguous) text += "; an earlier attempt may have been carried out all the same";
+    return {unsent->code(), unsent->retryable(), text};
   }
   const Advice advice = advice_of(fault);
   text += ": " + (safe.empty() ? std::string("there was no answer") : safe);
   if (attempts > 1) text += " after " + std::to_string(attempts) + " attempts";
   if (ambiguous) text += "; it may have been carried out all the same";
-  return {advice.code, advice.retryable, text + "; " + std::string(advice.what_to_do)};
+  // A name is free again after a while; attributes that differ stay so.
+  const bool retryable = advice.retryable && (fault != Fault::conflict || refusal.code.ends_with("DeletedRecently"));
+  return {advice.code, retryable, text + "; " + std::string(advice.what_to_do)};
 }
 
 /// A call under way, with what its attempts use again.
@@ -102,9 +106,9 @@ Client::Place Client::place_of(std::string url) {
   };
   const bool plain = url.starts_with("http://");
   if (!plain && !url.starts_with("https://")) refuse("begins neither with https:// nor with http://");
-  while (url.ends_with('/')) url.pop_back();
-  const std::size_t host = url.find("://") + 3;
-  if (host > url.size() || url.find_first_of("@?# \t\r\n", host) != std::string::npos) refuse("has no plain host");
+  const std::size_t host = plain ? 7 : 8;  // Behind the scheme.
+  while (url.size() > host && url.ends_with('/')) url.pop_back();
+  if (url.find_first_of("@?# \t\r\n", host) != std::string::npos) refuse("has no plain host");
   const std::size_t slash = std::min(url.find('/', host), url.size());
   Place out{.host = url.substr(host, slash - host), .path = url.substr(slash)};
   if (out.host.empty()) refuse("has no host");
@@ -174,6 +178,7 @@ void Client::sign(Task& task) {
                              task.keys, {options_.region, service_names[service]},
                              std::chrono::floor<std::chrono::seconds>(environment_.clock->wall() + task.offset));
   task.url = place.url;
+  task.once = !task.call.idempotent;
   task.body = task.call.body;
   task.headers.clear();
   task.headers.push_back(line("Content-Type", type));
@@ -221,6 +226,8 @@ Client::Step Client::judge_refusal(Task& task) {
 // Reads the outcome of an attempt into the reply, and says how it goes on.
 Client::Step Client::judge(Task& task) {
   Reply& reply = *task.outcome;
+  // No time was left for this attempt: what AWS said to the one before says more.
+  if (task.failure == HttpFailure::timeout && task.sends == 0 && reply.attempts > 0) return Step::done;
   ++reply.attempts;
   requests_.fetch_add(task.sends, std::memory_order_relaxed);
   reply.status = task.status;
@@ -332,7 +339,7 @@ void Client::Flight::give_up_waiting() {
     if (!task->waits) continue;
     task->waits = false;
     Reply& reply = *task->outcome;
-    reply.unsent.emplace(ErrorCode::cancelled, true, "it was stopped before it was sent again");
+    reply.unsent.emplace(ErrorCode::cancelled, true, "it was stopped from here before AWS had answered");
     reply.fault = Fault::stopped;
     if (reply.safe.empty()) reply.safe = "stopped";
   }

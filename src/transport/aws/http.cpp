@@ -158,6 +158,7 @@ void Http::Lane::take(Exchange& exchange, State& owner, WaitClock::time_point no
   headers_.push_back({no_accept, nullptr});
   for (std::size_t i = 1; i < headers_.size(); ++i) headers_[i - 1].next = &headers_[i];
   set(CURLOPT_HTTPHEADER, headers_.data());
+  set(CURLOPT_FRESH_CONNECT, exchange.once ? 1L : 0L);
   set(CURLOPT_TIMEOUT_MS, until_ms(exchange.deadline, now));
   const milliseconds limit = exchange.connect_limit.count() > 0 ? exchange.connect_limit : options_.connect_limit;
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(limit.count()));

@@ -34,6 +34,8 @@ struct Exchange {
   WaitClock::time_point deadline{};            ///< For all of it: waiting for a connection, connecting, the reply.
   std::chrono::milliseconds connect_limit{0};  ///< For connecting alone; 0: that of HttpOptions.
   bool direct = false;                         ///< Past all proxies, also those of the environment.
+  /// Over a connection of its own: what a kept one ends on without an answer libcurl sends again, and this must not be.
+  bool once = false;
 
   HttpFailure failure = HttpFailure::none;
   int status = 0;

@@ -39,31 +39,56 @@ std::string role_form(const CredentialSearch& search, std::string_view action, c
   return form;
 }
 
-/// Sends a form to the service and reads the keys of its answer. Without `keys` it is not signed.
-Credentials ask(const CredentialSearch& search, const std::string& form, const Keys* keys, const RoleWish& wish) {
-  std::string region = search.region;
-  if (region.empty()) region = find_region(search).value_or("us-east-1");
-  std::string url = find_endpoint(search, "STS").value_or(default_endpoint("sts", region));
-  while (url.ends_with('/')) url.pop_back();
-  Exchange exchange;
-  exchange.url = url + '/';
-  exchange.body = form;
-  constexpr std::string_view type = "application/x-www-form-urlencoded";
-  exchange.headers.push_back("Content-Type: " + std::string(type));
-  if (keys != nullptr) {
-    const std::size_t scheme = url.find("://");
-    const std::string_view rest = std::string_view(url).substr(scheme == std::string::npos ? 0 : scheme + 3);
-    const std::size_t slash = rest.find('/');
-    const std::string path = slash == std::string_view::npos ? "/" : std::string(rest.substr(slash)) + '/';
-    const HeaderView headers[] = {{"Host", rest.substr(0, slash)}, {"Content-Type", type}};
-    const Signed with = Signer().sign({.path = path, .headers = headers, .body = form}, *keys, {region, "sts"},
-                                      std::chrono::floor<std::chrono::seconds>(search.around.now()));
-    exchange.headers.push_back("X-Amz-Date: " + with.date);
-    if (!with.token.empty()) exchange.headers.push_back("X-Amz-Security-Token: " + with.token);
-    exchange.headers.push_back("Authorization: " + with.authorization);
+/// Where the service is, and what of that is signed.
+struct Place {
+  std::string region{}, url{}, host{}, path{};
+};
+
+Place place_of(const CredentialSearch& search) {
+  Place out{.region = search.region.empty() ? find_region(search).value_or("us-east-1") : search.region};
+  out.url = find_endpoint(search, "STS").value_or(default_endpoint("sts", out.region));
+  while (out.url.ends_with('/')) out.url.pop_back();
+  out.url += '/';
+  const std::size_t scheme = out.url.find("://"), host = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::size_t slash = out.url.find('/', host);
+  out.host = out.url.substr(host, slash - host);
+  out.path = slash == std::string::npos ? "/" : out.url.substr(slash);
+  return out;
+}
+
+constexpr std::string_view form_type = "application/x-www-form-urlencoded";
+
+void sign(Exchange& exchange, const Place& place, const Keys& keys, Wall now) {
+  const HeaderView headers[] = {{"Host", place.host}, {"Content-Type", form_type}};
+  const Signed with = Signer().sign({.path = place.path, .headers = headers, .body = exchange.body}, keys,
+                                    {place.region, "sts"}, std::chrono::floor<std::chrono::seconds>(now));
+  exchange.headers.push_back("X-Amz-Date: " + with.date);
+  if (!with.token.empty()) exchange.headers.push_back("X-Amz-Security-Token: " + with.token);
+  exchange.headers.push_back("Authorization: " + with.authorization);
+}
+
+/// Sends a form to the service. Without `keys` it is not signed.
+Exchange send(const CredentialSearch& search, const std::string& form, const Keys* keys) {
+  const Place place = place_of(search);
+  Wall now = search.around.now();
+  for (bool again = false;; again = true) {
+    Exchange exchange;
+    exchange.url = place.url;
+    exchange.body = form;
+    exchange.headers.push_back("Content-Type: " + std::string(form_type));
+    if (keys != nullptr) sign(exchange, place, *keys, now);
+    exchange.deadline = within(search, patience);
+    fetch_patiently(search, exchange, "the security token service");
+    const std::int64_t said_time = http_time(exchange.date);
+    const bool skewed = fault_of(read_xml_refusal(exchange.status, exchange.reply)) == Fault::skewed;
+    if (keys == nullptr || again || !skewed || said_time < 0) return exchange;
+    now = Wall(std::chrono::seconds(said_time));  // Its clock is the one that counts.
   }
-  exchange.deadline = within(search, patience);
-  fetch_patiently(search, exchange, "the security token service");
+}
+
+/// Sends a form and reads the keys of its answer.
+Credentials ask(const CredentialSearch& search, const std::string& form, const Keys* keys, const RoleWish& wish) {
+  const Exchange exchange = send(search, form, keys);
   const std::string role = core::for_message(wish.role, 200);
   if (exchange.status != 200) {
     const Refusal refusal = read_xml_refusal(exchange.status, exchange.reply);
