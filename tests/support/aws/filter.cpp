@@ -111,7 +111,7 @@ std::string wrong_filter(const std::string& policy) {
     if (conditions.elements() == nullptr) return "\"" + key + "\" must be an object or an array";
     if (conditions.elements()->empty()) return "Empty arrays are not allowed";
     for (const Json& each : *conditions.elements()) {
-      if (const std::string wrong = wrong_condition(each); !wrong.empty()) return wrong;
+      if (std::string wrong = wrong_condition(each); !wrong.empty()) return wrong;
     }
     combinations *= conditions.elements()->size();
   }

@@ -84,11 +84,11 @@ void Keys::add(AwsKey key) {
 }
 
 AwsKey Keys::issue(const std::string& arn, Millis lifetime) {
-  const AwsKey key{.id = "ASIA" + random_text(16),
-                   .secret = random_text(40),
-                   .token = random_text(120) + "/+==",
-                   .expires = world_.now() + lifetime,
-                   .arn = arn};
+  AwsKey key{.id = "ASIA" + random_text(16),
+             .secret = random_text(40),
+             .token = random_text(120) + "/+==",
+             .expires = world_.now() + lifetime,
+             .arn = arn};
   add(key);
   return key;
 }
