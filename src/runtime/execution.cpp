@@ -157,6 +157,8 @@ Outcome make_outcome(const detail::ServiceState& service, const Delivery& delive
 Execution::Execution(detail::ServiceState& service)
     : service_(service),
       largest_(service.bus->largest_event()),
+      counts_receives_(service.bus->transport().capabilities().attempts ==
+                       transport::Capabilities::Attempts::upper_bound),
       context_(std::make_unique<detail::ContextState>(service)) {}
 
 Execution::~Execution() = default;
@@ -170,6 +172,13 @@ void Execution::run(const Handler& handler, std::span<const Delivery> deliveries
   }
 }
 
+// Where the engine does not see deaths, it counts receives: these must not go on for ever. What was only given back is
+// given the room of deaths too.
+bool Execution::received_too_often(const Handler& handler, const Delivery& delivery) const noexcept {
+  return counts_receives_ &&
+         delivery.attempt > handler.options.max_attempts + std::max(service_.options.max_crashes, 1U);
+}
+
 std::optional<Outcome> Execution::refuse(const Handler& handler, const Delivery& delivery) {
   const auto refused = [&](Ending ending, std::string error) {
     return make_outcome(service_, delivery, &handler, ending, {}, std::move(error));
@@ -178,6 +187,11 @@ std::optional<Outcome> Execution::refuse(const Handler& handler, const Delivery&
     return refused(Ending::crashed,
                    std::to_string(delivery.crashes) +
                        " processes died while they held this event; see what its handler does, then redrive");
+  }
+  if (received_too_often(handler, delivery)) {
+    return refused(Ending::crashed, "it was received " + std::to_string(delivery.attempt) +
+                                        " times, and whoever received it last neither settled nor failed it; see what "
+                                        "its handler does, then redrive");
   }
   if (delivery.damaged) return refused(Ending::undecodable, "checksum mismatch: the stored bytes were changed or torn");
   const bool decodes = handler.function || handler.batch;
@@ -204,7 +218,8 @@ std::optional<Outcome> Execution::refuse(const Handler& handler, const Delivery&
 Outcome Execution::run_one(const Handler& handler, const Delivery& delivery, Cancellation& cancellation) {
   entered_ = false;
   const bool too_large = !delivery.validated && delivery.envelope.size() > largest_;
-  if (delivery.crashes > 0 || delivery.damaged || too_large || !handler.function) [[unlikely]] {
+  if (delivery.crashes > 0 || delivery.damaged || too_large || !handler.function ||
+      received_too_often(handler, delivery)) [[unlikely]] {
     if (auto refused = refuse(handler, delivery)) return std::move(*refused);
   }
   context_->begin(delivery, handler, cancellation);

@@ -79,10 +79,12 @@ class Execution {
   struct Batch;
   void run_batch(const Handler& handler, std::span<const transport::Delivery> deliveries, Cancellation& cancellation,
                  std::vector<Outcome>& outcomes);
+  [[nodiscard]] bool received_too_often(const Handler& handler, const transport::Delivery& delivery) const noexcept;
   std::optional<Outcome> refuse(const Handler& handler, const transport::Delivery& delivery);
 
   detail::ServiceState& service_;
-  const std::size_t largest_;  // Bytes of an envelope.
+  const std::size_t largest_;   // Bytes of an envelope.
+  const bool counts_receives_;  // The engine does not know of deaths.
   std::unique_ptr<detail::ContextState> context_;
   bool entered_ = false;
 };

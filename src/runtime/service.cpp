@@ -12,6 +12,17 @@
 
 namespace tidings {
 namespace detail {
+namespace {
+
+// The longest wait that this policy can ask for.
+Millis longest_backoff(const HandlerOptions& policy) {
+  Millis delay = policy.backoff.first;
+  for (std::uint32_t failure = 2; failure < policy.max_attempts && delay < policy.backoff.longest; ++failure)
+    delay *= 2;
+  return policy.max_attempts < 2 ? Millis(0) : std::min(delay, policy.backoff.longest);
+}
+
+}  // namespace
 
 transport::Interest ServiceState::interest() const {
   if (handlers.streams().empty()) {
@@ -28,6 +39,14 @@ transport::Interest ServiceState::interest() const {
                                               std::string(engine.engine) + " engine offers at most " +
                                               format_duration(engine.longest_lease) +
                                               "; shorten ServiceOptions::lease");
+  }
+  for (std::size_t lane = 0; lane < handlers.size(); ++lane) {
+    const Millis longest = longest_backoff(handlers.at(lane).options);
+    if (longest <= engine.longest_delay) continue;
+    throw Error(ErrorCode::not_supported, "a backoff of up to " + format_duration(longest) +
+                                              " was asked for, and the " + std::string(engine.engine) +
+                                              " engine offers at most " + format_duration(engine.longest_delay) +
+                                              "; shorten HandlerOptions::backoff, or on AWS add shelf=URL");
   }
   transport::Interest interest;
   interest.service = name;

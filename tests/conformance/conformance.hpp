@@ -46,6 +46,8 @@ using transport::Transport;
 class Place {
  public:
   virtual ~Place() = default;
+  /// Time passes for it as on `clock`, where a test moves it; for an engine that has a clock of its own.
+  virtual void follow(const std::shared_ptr<testing::VirtualClock>& /*clock*/) {}
   /// The URL that opens it.
   [[nodiscard]] virtual std::string url() const = 0;
   /// The file in which an embedded log stands; empty without one.

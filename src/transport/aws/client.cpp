@@ -133,7 +133,7 @@ Client::Client(ClientOptions options, const Environment& environment, const Surr
                 "aws: no region; name it in the URL (aws://eu-west-1), by AWS_REGION or in the profile");
   }
   for (std::size_t i = 0; i < services; ++i) {
-    std::string url = i == index_of(Service::sts) ? std::string() : options_.endpoint;
+    std::string url = options_.endpoint;
     if (url.empty()) url = find_endpoint(search({}), std::string(variable_names[i])).value_or("");
     if (url.empty()) url = default_endpoint(service_names[i], options_.region);
     places_[i] = place_of(std::move(url));

@@ -60,7 +60,7 @@ struct Reply {
 /// How to reach AWS. What is empty is taken from the environment and the profile.
 struct ClientOptions {
   std::string region{};
-  std::string endpoint{};  ///< One for SQS and SNS; a queue's own URL is never asked.
+  std::string endpoint{};  ///< One for SQS, SNS and STS; a queue's own URL is never asked.
   std::string profile{};
   std::string ca{};  ///< A file of certificates to believe in.
   std::size_t connections = 64;

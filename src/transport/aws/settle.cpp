@@ -263,9 +263,7 @@ void AwsSubscription::settle(std::span<const Settlement> items, std::span<Result
         } else if (!verdict.hide) {
           self.released_.erase(found->second.message);
         }
-        self.bytes_ -= found->second.delivery.envelope.size();
-        self.running_alone_ = self.running_alone_ && !found->second.alone;
-        self.ledger_.erase(found);
+        self.forget(verdict.serial);
       }
       self.settled_.notify_all();
     }

@@ -63,55 +63,84 @@ unsigned AwsSubscription::lease_seconds() const {
 
 // All that is held is hidden for another lease, as far as 12 h from its receive allow.
 std::vector<AckToken> AwsSubscription::renew() {
-  struct Ask {
-    std::uint64_t serial = 0;  // 0: not handed out yet.
-    std::string receipt{};
-    std::uint32_t source = 0;
-    Steady until{};
-    unsigned seconds = 0;
-  };
   std::vector<AckToken> lost;
-  std::vector<std::vector<Ask>> asks(sources_.size());
-  const Steady at = now();
-  {
+  std::vector<Renewal> renewals = renewals_due(lost);
+  std::optional<Error> failure = hide_again(renewals, lost);
+  if (shelf_) {
+    const std::vector<AckToken> gone = shelf_->renew();
     const std::lock_guard lock(mutex_);
-    lost = std::exchange(lost_, {});
-    const auto add = [&](std::uint64_t serial, const Held& held) {
-      if (held.shelf) return;
-      const auto left = std::chrono::floor<std::chrono::seconds>(held.received + longest_hidden - at).count();
-      const auto seconds = std::min<std::int64_t>(lease_seconds(), left);
-      if (seconds < 1 || held.until <= at) {
-        if (serial != 0) lost.push_back({serial, 0, epoch_});
-        return;
-      }
-      asks[held.source].push_back(
-          {serial, held.receipt, held.source, at + std::chrono::seconds(seconds), static_cast<unsigned>(seconds)});
-    };
-    for (const auto& [serial, held] : ledger_) add(serial, held);
-    for (const auto* const waiting : {&ready_, &alone_}) {
-      for (const Held& held : *waiting) add(0, held);
+    for (const auto& [serial, held] : ledger_) {
+      if (held.shelf && std::find(gone.begin(), gone.end(), *held.shelf) != gone.end())
+        lost.push_back({serial, 0, epoch_});
     }
   }
-  std::vector<std::string> bodies;
-  std::vector<std::vector<Ask>> parts;
-  for (std::vector<Ask>& of_source : asks) {
-    for (std::size_t first = 0; first < of_source.size(); first += largest_batch) {
-      auto& part = parts.emplace_back(
-          of_source.begin() + static_cast<std::ptrdiff_t>(first),
-          of_source.begin() + static_cast<std::ptrdiff_t>(std::min(first + largest_batch, of_source.size())));
-      std::vector<sqs::Visibility> changes;
-      for (const Ask& ask : part) changes.push_back({ask.receipt, ask.seconds});
-      sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[part.front().source].queue.url,
-                                                 changes);
-    }
+  const std::lock_guard lock(mutex_);
+  for (const AckToken& token : std::exchange(lost_, {})) lost.push_back(token);
+  std::unordered_map<std::string_view, Steady> renewed;
+  for (const Renewal& each : renewals) {
+    if (each.done) renewed.emplace(each.receipt, each.until);
   }
+  const auto note = [&](Held& held) {
+    if (const auto found = renewed.find(held.receipt); found != renewed.end())
+      held.until = std::max(held.until, found->second);
+  };
+  for (auto& [serial, held] : ledger_) note(held);
+  for (auto* const waiting : {&ready_, &alone_}) std::for_each(waiting->begin(), waiting->end(), note);
+  // What was settled meanwhile is no loss.
+  std::erase_if(lost, [&](const AckToken& token) { return !forget(token.lease); });
+  settled_.notify_all();
+  // What is lost is told in any case; a failure is told when there is nothing else to tell.
+  if (failure && lost.empty()) throw Error(*failure);
+  return lost;
+}
+
+// What is to be hidden again, and what cannot be any more.
+std::vector<AwsSubscription::Renewal> AwsSubscription::renewals_due(std::vector<AckToken>& lost) const {
+  std::vector<Renewal> due;
+  const Steady at = now();
+  const std::lock_guard lock(mutex_);
+  const auto add = [&](std::uint64_t serial, const Held& held) {
+    if (held.shelf) return;
+    const auto left = std::chrono::floor<std::chrono::seconds>(held.received + longest_hidden - at).count();
+    const auto seconds = std::min<std::int64_t>(lease_seconds(), left);
+    if (seconds < 1 || held.until <= at) {
+      if (serial != 0) lost.push_back({serial, 0, epoch_});
+      return;
+    }
+    due.push_back({.serial = serial,
+                   .receipt = held.receipt,
+                   .source = held.source,
+                   .until = at + std::chrono::seconds(seconds),
+                   .seconds = static_cast<unsigned>(seconds)});
+  };
+  for (const auto& [serial, held] : ledger_) add(serial, held);
+  for (const auto* const waiting : {&ready_, &alone_}) {
+    for (const Held& held : *waiting) add(0, held);
+  }
+  std::stable_sort(due.begin(), due.end(), [](const Renewal& a, const Renewal& b) { return a.source < b.source; });
+  return due;
+}
+
+// Asks for all of them at once, by tens. Returns the first failure of a whole call.
+std::optional<Error> AwsSubscription::hide_again(std::vector<Renewal>& renewals, std::vector<AckToken>& lost) {
+  std::deque<std::string> bodies;
   std::vector<Call> calls;
-  for (const std::string& body : bodies)
-    calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = body});
+  std::vector<std::span<Renewal>> parts;
+  for (std::size_t first = 0; first < renewals.size();) {
+    std::size_t end = first + 1;
+    while (end < renewals.size() && end - first < largest_batch && renewals[end].source == renewals[first].source)
+      ++end;
+    parts.push_back(std::span(renewals).subspan(first, end - first));
+    std::vector<sqs::Visibility> changes;
+    for (const Renewal& each : parts.back()) changes.push_back({each.receipt, each.seconds});
+    sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[renewals[first].source].queue.url,
+                                               changes);
+    calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = bodies.back()});
+    first = end;
+  }
   std::vector<Reply> replies(calls.size());
-  store_.client().run(calls, replies, deadline_in(std::max(Millis(1'000), interest_.lease / 3)));
+  if (!calls.empty()) store_.client().run(calls, replies, deadline_in(std::max(Millis(1'000), interest_.lease / 3)));
   std::optional<Error> failure;
-  std::map<std::string, Steady> renewed;
   for (std::size_t k = 0; k < parts.size(); ++k) {
     if (!replies[k].ok()) {
       if (!failure)
@@ -121,43 +150,23 @@ std::vector<AckToken> AwsSubscription::renew() {
     std::vector<EntryResult> entries(parts[k].size());
     sqs::read_entries(replies[k].body, entries);
     for (std::size_t i = 0; i < entries.size(); ++i) {
-      const Ask& ask = parts[k][i];
-      if (entries[i].ok()) renewed[ask.receipt] = ask.until;
+      Renewal& each = parts[k][i];
+      each.done = entries[i].ok();
       // Not in flight, or not by this handle: it is others' now, or settled meanwhile.
-      if (!entries[i].ok() && !may_pass(entries[i].fault) && ask.serial != 0) lost.push_back({ask.serial, 0, epoch_});
+      if (!each.done && !may_pass(entries[i].fault) && each.serial != 0) lost.push_back({each.serial, 0, epoch_});
     }
   }
-  if (shelf_) {
-    for (const AckToken& token : shelf_->renew()) {
-      const std::lock_guard lock(mutex_);
-      for (const auto& [serial, held] : ledger_) {
-        if (held.shelf == token) lost.push_back({serial, 0, epoch_});
-      }
-    }
-  }
-  const std::lock_guard lock(mutex_);
-  for (auto& [serial, held] : ledger_) {
-    if (const auto found = renewed.find(held.receipt); found != renewed.end())
-      held.until = std::max(held.until, found->second);
-  }
-  for (auto* const waiting : {&ready_, &alone_}) {
-    for (Held& held : *waiting) {
-      if (const auto found = renewed.find(held.receipt); found != renewed.end())
-        held.until = std::max(held.until, found->second);
-    }
-  }
-  std::erase_if(lost, [&](const AckToken& token) {
-    const auto found = ledger_.find(token.lease);
-    if (found == ledger_.end()) return true;
-    bytes_ -= found->second.delivery.envelope.size();
-    running_alone_ = running_alone_ && !found->second.alone;
-    ledger_.erase(found);
-    return false;
-  });
-  settled_.notify_all();
-  if (failure && lost.empty()) throw Error(*failure);
-  lost_ = {};
-  return lost;
+  return failure;
+}
+
+// Under the lock. False when it is not held.
+bool AwsSubscription::forget(std::uint64_t serial) {
+  const auto found = ledger_.find(serial);
+  if (found == ledger_.end()) return false;
+  bytes_ -= found->second.delivery.envelope.size();
+  running_alone_ = running_alone_ && !found->second.alone;
+  ledger_.erase(found);
+  return true;
 }
 
 }  // namespace tidings::transport::aws

@@ -56,8 +56,20 @@ class AwsSubscription final : public Subscription {
     std::string id{};
   };
   struct Verdicts;
+  // What is to be hidden for longer.
+  struct Renewal {
+    std::uint64_t serial = 0;  // 0: not handed out yet.
+    std::string receipt{};
+    std::uint32_t source = 0;
+    Steady until{};
+    unsigned seconds = 0;
+    bool done = false;
+  };
 
   void join(Source& source);
+  [[nodiscard]] std::vector<Renewal> renewals_due(std::vector<AckToken>& lost) const;
+  [[nodiscard]] std::optional<Error> hide_again(std::vector<Renewal>& renewals, std::vector<AckToken>& lost);
+  bool forget(std::uint64_t serial);
   // receive.cpp
   void poll(Millis wait);
   void start_poll(std::uint32_t source, unsigned most, unsigned wait_seconds);
