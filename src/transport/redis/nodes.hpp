@@ -34,6 +34,8 @@ class Replies {
     const auto other = others_.find(index);
     return other == others_.end() ? main_.reply(index) : other->second.first.reply(other->second.second);
   }
+  /// Whether there may be an error among them.
+  [[nodiscard]] bool errors() const noexcept { return main_.errors() || !others_.empty(); }
   /// Whether the command was sent to another server too, which did not answer: nobody knows then what became of it.
   [[nodiscard]] bool lost(std::size_t index) const noexcept { return lost_.contains(index); }
 
