@@ -96,14 +96,4 @@ Encoded append_message(std::string& arena, const detail::TypedData& data, const 
   return writer.append(arena, data.object, head);
 }
 
-transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept {
-  const auto part = [&arena](Encoded::Part place) { return std::string_view(arena.data() + place.at, place.size); };
-  return {.stream = message.stream,
-          .id = part(message.id),
-          .type = message.type,
-          .correlation = part(message.correlation),
-          .key = part(message.key),
-          .envelope = part({message.envelope, message.end - message.envelope})};
-}
-
 }  // namespace tidings::runtime

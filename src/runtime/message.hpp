@@ -58,7 +58,15 @@ class MessageWriter {
                                      const Inherited& inherited, const Environment& environment);
 
 /// What a transport is given; borrows from the arena.
-[[nodiscard]] transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept;
+[[nodiscard]] inline transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept {
+  const auto part = [&arena](Encoded::Part place) { return std::string_view(arena.data() + place.at, place.size); };
+  return {.stream = message.stream,
+          .id = part(message.id),
+          .type = message.type,
+          .correlation = part(message.correlation),
+          .key = part(message.key),
+          .envelope = part({message.envelope, message.end - message.envelope})};
+}
 
 /// A correlation id for a request that begins here: `req_` + ULID.
 [[nodiscard]] std::string new_correlation_id(Wall now, Random& random);
