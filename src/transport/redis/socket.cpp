@@ -24,10 +24,10 @@ namespace {
 
 constexpr std::chrono::milliseconds patience{1'000};  // With one address of several.
 
-// How long a call that receives waits by itself.
+// How long a call that receives waits by itself; poll() waits for what comes later.
 constexpr std::chrono::milliseconds turn{100};
 
-// Lets calls that receive wait, for a turn; all others say that they do not.
+// Lets calls that receive wait for a turn; all others say that they do not wait.
 void let_wait(int fd) {
   const timeval limit{.tv_sec = 0, .tv_usec = std::chrono::microseconds(turn).count()};
   ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -196,7 +196,7 @@ std::size_t Socket::read_raw(std::span<std::byte> into, WaitClock::time_point de
     if (got > 0) return static_cast<std::size_t>(got);
     if (got == 0) fail("the connection ended", ECONNRESET);
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      if (!patient && !wait(POLLIN, deadline)) {
+      if (!wait(POLLIN, deadline)) {
         throw Error(ErrorCode::timeout, true, "redis at " + where_ + " did not answer before the deadline; try again");
       }
     } else if (errno != EINTR) {
