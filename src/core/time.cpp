@@ -8,8 +8,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "core/gathered.hpp"
-
 namespace tidings {
 namespace {
 
@@ -126,7 +124,7 @@ const Clock& system_clock() noexcept {
   return *clock;
 }
 
-void core::write_time(char* out, Wall time) noexcept {
+void append_time(std::string& out, Wall time) {
   // Many events in a row are of the same millisecond.
   struct Last {
     Wall time{};
@@ -137,13 +135,7 @@ void core::write_time(char* out, Wall time) noexcept {
     write_new_time(last.text, time);
     last.time = time;
   }
-  std::memcpy(out, last.text, 24);
-}
-
-void append_time(std::string& out, Wall time) {
-  char text[24];
-  core::write_time(text, time);
-  out.append(text, sizeof text);
+  out.append(last.text, 24);
 }
 
 std::string format_time(Wall time) {
