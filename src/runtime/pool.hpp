@@ -105,7 +105,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] std::size_t enough_outcomes() const noexcept;
   void settle(std::vector<Outcome>& outcomes);
   void came_back(Lock& lock, std::size_t count, std::size_t of);
-  void settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats);
+  void not_settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats);
   void keep();
   void expire(Lock& lock, Steady now);
   void renew(Lock& lock);
