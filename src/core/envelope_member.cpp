@@ -7,8 +7,8 @@
 namespace tidings::core {
 namespace {
 
-// The same where only strings stand before it and there is no space, which is how nearly all envelopes begin; empty
-// where that does not find it.
+// What find_token() finds where only strings stand before it and there is no space, which is how nearly all envelopes
+// begin; empty where it is not found that way.
 std::string_view find_early(std::string_view envelope, std::string_view name) noexcept {
   JsonScan scan(envelope, 0, false);
   if (!scan.take('{')) return {};

@@ -287,8 +287,10 @@ void RedisSubscription::take(Reader& reader, const Received& received, bool alon
     pair.skip();
     std::size_t entries = pair.size();
     pair.enter();
-    ready_.deliveries.reserve(ready_.deliveries.size() + entries);
-    ready_.held.reserve(ready_.held.size() + entries);
+    if (ready_.empty()) {
+      ready_.deliveries.reserve(entries);
+      ready_.held.reserve(entries);
+    }
     for (; entries > 0; --entries) {
       Entry entry;
       const bool sound = read_entry(pair.here(), entry, source != 'S');
