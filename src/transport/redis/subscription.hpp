@@ -23,22 +23,24 @@ class Ledger {
     std::uint32_t stream = 0;
     char source = 'S';  ///< Which of the group's streams it is an entry of: S, R (retry) or A (alone).
     EntryId id{};
-    std::size_t bytes = 0;
-    std::shared_ptr<const std::byte[]> block{};  ///< Owns `envelope`, for the case that the entry is deleted meanwhile.
-    std::string_view envelope{};
+    std::string_view envelope{};  ///< Stands in its block, for the case that the entry is deleted meanwhile.
     bool open = true;
-    bool unclear = false;  ///< Its settlement was sent and no answer came.
-    bool named = false;    ///< A settlement of it is under way.
+    bool unclear = false;     ///< Its settlement was sent and no answer came.
+    bool named = false;       ///< A settlement of it is under way.
+    std::uint64_t block = 0;  ///< The ledger's own number of the block.
   };
-  std::uint64_t add(Held held);
+  /// `block` owns the envelope.
+  std::uint64_t add(const Held& held, const std::shared_ptr<const std::byte[]>& block);
   /// Null when it is settled, or never was.
-  [[nodiscard]] const Held* find(std::uint64_t serial) const noexcept;
+  [[nodiscard]] const Held* find(std::uint64_t serial) const noexcept {
+    return serial - first_ < count_ && place(serial).open ? &place(serial) : nullptr;
+  }
   /// The same for a settlement that begins: null also while another one is under way.
   [[nodiscard]] const Held* name(std::uint64_t serial) noexcept;
   void unname(std::uint64_t serial) noexcept;
   void settle(std::uint64_t serial) noexcept;
   void doubt(std::uint64_t serial) noexcept {
-    if (find(serial) != nullptr) held_[serial - first_].unclear = true;
+    if (find(serial) != nullptr) place(serial).unclear = true;
   }
   void clear() noexcept;
   [[nodiscard]] std::vector<std::uint64_t> open() const;
@@ -47,8 +49,24 @@ class Ledger {
   [[nodiscard]] bool alone() const noexcept { return alone_ > 0; }
 
  private:
-  std::deque<Held> held_{};
-  std::uint64_t first_ = 1;  // The serial of held_.front().
+  // Many envelopes in a row stand in one block: to count them costs less than to share it with each.
+  struct Block {
+    std::shared_ptr<const std::byte[]> bytes{};
+    std::size_t open = 0;  // How many are held whose envelopes stand in it.
+  };
+  static constexpr std::size_t fewest_places = 64, most_kept_places = 1U << 16;
+
+  [[nodiscard]] Held& place(std::uint64_t serial) noexcept { return places_[serial & (places_.size() - 1)]; }
+  [[nodiscard]] const Held& place(std::uint64_t serial) const noexcept {
+    return places_[serial & (places_.size() - 1)];
+  }
+  void grow();
+
+  std::vector<Held> places_ = std::vector<Held>(fewest_places);  // A ring; their number is a power of two.
+  std::uint64_t first_ = 1;                                      // The serial of the oldest …
+  std::size_t count_ = 0;                                        // … of so many in the ring.
+  std::deque<Block> blocks_{};
+  std::uint64_t first_block_ = 0;  // The number of blocks_.front().
   std::size_t events_ = 0, bytes_ = 0, alone_ = 0;
 };
 
@@ -89,6 +107,30 @@ class RedisSubscription final : public Subscription {
     std::vector<std::uint32_t> streams{};  // Indexes into joined_.
     std::unique_ptr<Connection> connection{};
     std::size_t turn = 0;  // Which key comes first where there is not room for all.
+  };
+
+  // What was read and not handed out, oldest first.
+  struct Ready {
+    std::vector<Delivery> deliveries{};
+    std::vector<Ledger::Held> held{};  // Beside `deliveries`.
+    [[nodiscard]] bool empty() const noexcept { return held.empty(); }
+    void clear() noexcept;
+    void move_front(std::size_t count, std::vector<Delivery>& out);
+    /// Forgets those that `which` picks; they stay pending on the server.
+    template <class Which>
+    void drop(const Which& which) {
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < held.size(); ++i) {
+        if (which(held[i])) continue;
+        if (kept != i) {
+          held[kept] = held[i];
+          deliveries[kept] = std::move(deliveries[i]);
+        }
+        ++kept;
+      }
+      held.resize(kept);
+      deliveries.resize(kept);
+    }
   };
 
   // What one try of a fetch found.
@@ -166,8 +208,8 @@ class RedisSubscription final : public Subscription {
   std::string instance_{};
   std::deque<Joined> joined_{};  // Grows under both mutexes, when a stream is given more partitions; fetch's otherwise.
   std::vector<Reader> readers_{};
-  WaitClock::time_point grown_{};                          // When it is looked whether it has to.
-  std::deque<std::pair<Delivery, Ledger::Held>> ready_{};  // Read and not handed out; fetch's own.
+  WaitClock::time_point grown_{};  // When it is looked whether it has to.
+  Ready ready_{};                  // Read and not handed out; fetch's own.
   std::shared_ptr<const std::vector<std::string>> types_{};
   std::string types_text_{};
   std::vector<std::pair<std::string, Commands>> dropped_{};  // How to end connections that had a read, by stream.
