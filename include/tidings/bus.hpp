@@ -74,6 +74,14 @@ template <MessageType T>
   return {&value, [](std::string& out, const void* object) { write_json(out, *static_cast<const T*>(object)); },
           message_info<T>()};
 }
+/// Values of one such type, side by side in memory.
+struct TypedBatch {
+  TypedData first{};
+  std::size_t count = 0, stride = 0;
+  [[nodiscard]] TypedData operator[](std::size_t index) const noexcept {
+    return {static_cast<const std::byte*>(first.object) + index * stride, first.write, first.info};
+  }
+};
 }  // namespace detail
 
 /// A connection to one engine. A handle: copies share the connection, which closes with the last copy (services hold
@@ -119,10 +127,8 @@ class Bus {
   /// Publishes many, in order, in as few transactions as the engine allows; one result an item. `options.id` must be empty.
   template <MessageType T>
   std::vector<PublishResult> publish_batch(std::span<const T> events, const PublishOptions& options = {}) {
-    std::vector<detail::TypedData> batch;
-    batch.reserve(events.size());
-    for (const T& event : events) batch.push_back(detail::typed_data(event));
-    return publish_many(batch, options);
+    if (events.empty()) return publish_many({}, options);
+    return publish_many({detail::typed_data(events.front()), events.size(), sizeof(T)}, options);
   }
   template <MessageType T>
   std::vector<PublishResult> publish_batch(const std::vector<T>& events, const PublishOptions& options = {}) {
@@ -157,7 +163,7 @@ class Bus {
   friend class detail::BusState;
   explicit Bus(std::shared_ptr<detail::BusState> state) : state_(std::move(state)) {}
   Published publish_one(const detail::TypedData& data, const PublishOptions& options);
-  std::vector<PublishResult> publish_many(std::span<const detail::TypedData> batch, const PublishOptions& options);
+  std::vector<PublishResult> publish_many(const detail::TypedBatch& batch, const PublishOptions& options);
   void publish_later(const detail::TypedData& data, const PublishOptions& options,
                      std::function<void(const PublishResult&)> on_result);
 

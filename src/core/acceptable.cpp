@@ -4,8 +4,8 @@
 
 namespace tidings::core {
 
-bool acceptable(const transport::Outgoing& event, std::string_view stream, const transport::Capabilities& limits,
-                transport::Result& result) {
+bool acceptable(const transport::Outgoing& event, std::optional<std::string_view> stream,
+                const transport::Capabilities& limits, transport::Result& result) {
   const auto refuse = [&](ErrorCode code, const std::string& why) {
     result = {.code = code, .message = std::string(event.id) + " for " + std::string(event.stream) + ": " + why};
     return false;
@@ -20,8 +20,9 @@ bool acceptable(const transport::Outgoing& event, std::string_view stream, const
     return refuse(ErrorCode::invalid,
                   "the type is not one; use names of [A-Za-z0-9_-] joined by dots, at most 200 bytes");
   }
+  if (!stream) return true;
   try {
-    check_stream(stream);
+    check_stream(*stream);
   } catch (const Error& error) {
     return refuse(error.code(), error.what());
   }

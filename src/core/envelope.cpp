@@ -1,13 +1,15 @@
 #include "core/envelope.hpp"
 
 #include <array>
+#include <cstring>
 #include <utility>
 
 #include <tidings/detail/json_reader.hpp>
 #include <tidings/detail/json_writer.hpp>
 #include <tidings/error.hpp>
 
-#include "core/gathered.hpp"
+#include "core/id_text.hpp"
+#include "core/json_scan.hpp"
 
 namespace tidings::core {
 namespace {
@@ -45,67 +47,105 @@ void append_metadata(std::string& out, const EnvelopeView& view) {
   out += '}';
 }
 
-/// From the end of the id to the beginning of the correlation id: the same in many events in a row.
-class Middle {
- public:
-  std::string_view of(const EnvelopeView& view) {
-    if (view.timestamp != timestamp_ || view.type != type_ || view.version != version_ || view.source != source_ ||
-        text_.empty()) {
-      write(view);
-    }
-    return text_;
+constexpr std::string_view before_id = R"({"id":)", before_data = R"(,"data":)";
+static_assert(EnvelopeHead::id_at == before_id.size() + 1);
+
+/// Appends `id`; where there is none, one that nobody had before.
+IdPlace append_id(std::string& out, std::string_view id, std::string_view prefix, const EnvelopeView& view) {
+  char fresh[new_id_size];
+  if (id.empty() && view.random != nullptr) {
+    write_new_id(fresh, prefix, view.timestamp, *view.random);
+    id = {fresh, sizeof fresh};
   }
+  const std::size_t at = out.size() + 1;
+  append_json_string(out, id);
+  return {at, out.size() - at == id.size() + 1 ? id.size() : 0};
+}
 
- private:
-  void write(const EnvelopeView& view) {
-    text_.clear();  // What follows may throw.
-    std::string text;
-    Gathered out(text);
-    out.literal(R"(,"type":)");
-    out.string(view.type);
-    out.literal(R"(,"version":)");
-    out.string(view.version);
-    out.literal(R"(,"timestamp":")");
-    out.time(view.timestamp);
-    out.literal(R"(","source":)");
-    out.string(view.source);
-    out.literal(R"(,"correlationId":)");
-    out.flush();
-    type_ = view.type;
-    version_ = view.version;
-    source_ = view.source;
-    timestamp_ = view.timestamp;
-    text_ = std::move(text);
+EnvelopeIds append_parts(std::string& out, const EnvelopeView& view, EnvelopeHead& head) {
+  EnvelopeIds ids;
+  const std::size_t before = out.size();
+  if (view.random != nullptr && view.id.empty() && view.correlation_id.empty()) {
+    out += head.renewed(*view.random);
+    ids = {{before + EnvelopeHead::id_at, new_id_size}, {before + head.correlation_at(), new_id_size}};
+  } else {
+    out += before_id;
+    ids.id = append_id(out, view.id, "evt_", view);
+    out += head.middle();
+    ids.correlation = append_id(out, view.correlation_id, "req_", view);
+    out += before_data;
   }
-
-  std::string type_{}, version_{}, source_{}, text_{};
-  Wall timestamp_{};
-};
-
-void append_parts(std::string& out, const EnvelopeView& view) {
-  thread_local Middle middle;
-  Gathered head(out);
-  head.literal(R"({"id":)");
-  head.string(view.id);
-  head.raw(middle.of(view));
-  head.string(view.correlation_id);
-  head.literal(R"(,"data":)");
-  head.flush();
   view.write_data(out, view.data);
   append_metadata(out, view);
   out += '}';
+  return ids;
 }
 
 }  // namespace
 
-void append_envelope(std::string& out, const EnvelopeView& view) {
+void EnvelopeHead::fit(const EnvelopeView& view) {
+  const auto same = [](std::string_view a, std::string_view b) {
+    return a.size() == b.size() && same_bytes(a.data(), b.data(), a.size());
+  };
+  if (view.timestamp == timestamp_ && same(view.type, type_) && same(view.version, version_) &&
+      same(view.source, source_) && !text_.empty()) {
+    return;
+  }
+  text_.clear();  // What follows may throw.
+  std::string text;
+  char id[new_id_size];
+  std::memset(id, '0', sizeof id);
+  begin_id(id, "evt_", view.timestamp);
+  text += before_id;
+  append_json_string(text, {id, sizeof id});
+  text += R"(,"type":)";
+  append_json_string(text, view.type);
+  text += R"(,"version":)";
+  append_json_string(text, view.version);
+  text += R"(,"timestamp":")";
+  append_time(text, view.timestamp);
+  text += R"(","source":)";
+  append_json_string(text, view.source);
+  text += R"(,"correlationId":)";
+  begin_id(id, "req_", view.timestamp);
+  append_json_string(text, {id, sizeof id});
+  text += before_data;
+  type_ = view.type;
+  version_ = view.version;
+  source_ = view.source;
+  timestamp_ = view.timestamp;
+  text_ = std::move(text);
+}
+
+std::string_view EnvelopeHead::renewed(Random& random) noexcept {
+  renew_id(text_.data() + id_at, random);
+  renew_id(text_.data() + correlation_at(), random);
+  return text_;
+}
+
+std::string_view EnvelopeHead::middle() const noexcept {
+  constexpr std::size_t begin = id_at + new_id_size + 1;
+  return std::string_view(text_).substr(begin, correlation_at() - 1 - begin);
+}
+
+std::size_t EnvelopeHead::correlation_at() const noexcept {
+  return text_.size() - before_data.size() - 1 - new_id_size;
+}
+
+EnvelopeIds append_envelope(std::string& out, const EnvelopeView& view, EnvelopeHead& head) {
   const std::size_t before = out.size();
   try {
-    append_parts(out, view);
+    return append_parts(out, view, head);
   } catch (...) {
     out.resize(before);
     throw;
   }
+}
+
+EnvelopeIds append_envelope(std::string& out, const EnvelopeView& view) {
+  thread_local EnvelopeHead head;
+  head.fit(view);
+  return append_envelope(out, view, head);
 }
 
 CheckedEnvelope check_partial_envelope(std::string_view text, const JsonLimits& limits) {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <tidings/event.hpp>
+#include <tidings/id.hpp>
 #include <tidings/json.hpp>
 #include <tidings/time.hpp>
 
@@ -23,11 +24,43 @@ struct EnvelopeView {
 
   void (*write_data)(std::string& out, const void* data) = nullptr;  ///< Appends the JSON of `data`.
   const void* data = nullptr;
+  Random* random = nullptr;  ///< What ids are made of where `id` or `correlation_id` are empty.
 };
 
-/// Appends the envelope. Throws Error{invalid} when a string is not UTF-8, a value is not JSON, or `metadata` names one
-/// of Tidings' own members; `out` is then what it was before.
-void append_envelope(std::string& out, const EnvelopeView& view);
+/// Where an id stands in a text that it was written into. `size` is 0 where it does not stand there as it is, since
+/// something in it needed an escape.
+struct IdPlace {
+  std::size_t at = 0, size = 0;
+};
+struct EnvelopeIds {
+  IdPlace id{}, correlation{};
+};
+
+/// From the beginning of an envelope to its data, with ids of Tidings' own: but for these the same in many events in a
+/// row.
+class EnvelopeHead {
+ public:
+  /// Makes it that of `view`. Throws Error{invalid} when a string is not UTF-8.
+  void fit(const EnvelopeView& view);
+  /// All of it, with ids that nobody had before; their times are the timestamp.
+  [[nodiscard]] std::string_view renewed(Random& random) noexcept;
+  /// What stands between the two ids and their quotes.
+  [[nodiscard]] std::string_view middle() const noexcept;
+
+  /// Where the ids begin.
+  static constexpr std::size_t id_at = 7;
+  [[nodiscard]] std::size_t correlation_at() const noexcept;
+
+ private:
+  std::string type_{}, version_{}, source_{}, text_{};
+  Wall timestamp_{};
+};
+
+/// Appends the envelope, and says where in `out` its ids stand. Throws Error{invalid} when a string is not UTF-8, a
+/// value is not JSON, or `metadata` names one of Tidings' own members; `out` is then what it was before.
+EnvelopeIds append_envelope(std::string& out, const EnvelopeView& view);
+/// The same of one in a row, whose head was made to fit before.
+EnvelopeIds append_envelope(std::string& out, const EnvelopeView& view, EnvelopeHead& head);
 
 /// An envelope that came from outside. `missing` says which members were not there (see EnvelopePart) and are empty.
 struct CheckedEnvelope {

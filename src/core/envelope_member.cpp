@@ -7,8 +7,24 @@
 namespace tidings::core {
 namespace {
 
+// What find_token() finds where only strings stand before it and there is no space, which is how nearly all envelopes
+// begin; empty where it is not found that way.
+std::string_view find_early(std::string_view envelope, std::string_view name) noexcept {
+  JsonScan scan(envelope, 0, false);
+  if (!scan.take('{')) return {};
+  do {
+    const bool found = scan.take_name(name);
+    if (!found && (scan.peek() != '"' || !scan.glance() || !scan.take(':'))) return {};
+    const char* const begin = scan.at();
+    if (scan.peek() != '"' || !scan.glance()) return {};
+    if (found) return {begin, static_cast<std::size_t>(scan.at() - begin)};
+  } while (scan.take(','));
+  return {};
+}
+
 // The string at the top level under `name`, with its quotes; empty when there is none.
 std::string_view find_token(std::string_view envelope, std::string_view name) noexcept {
+  if (const std::string_view early = find_early(envelope, name); !early.empty()) return early;
   int depth = 0;
   bool want_key = false;
   std::string_view key;

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include <tidings/error.hpp>
 
@@ -79,14 +80,23 @@ constexpr auto pairs = [] {
   return all;
 }();
 
-/// Writes the 26 characters of a ULID whose random bits are the two parts of 40.
-void write_ulid(char* out, Wall time, std::uint64_t high, std::uint64_t low) noexcept {
+/// Writes two characters for each of `place`, which count from the left; without a loop, whose every step would shift
+/// by another number.
+template <std::size_t... place>
+void write_pairs(char* to, std::uint64_t bits, std::index_sequence<place...>) noexcept {
+  (std::memcpy(to + 2 * place, pairs[bits >> 10 * (sizeof...(place) - 1 - place) & 1023].data(), 2), ...);
+}
+
+/// Writes the 16 characters of a ULID's random bits, which are two parts of 40.
+void write_entropy(char* out, std::uint64_t high, std::uint64_t low) noexcept {
+  write_pairs(out, high, std::make_index_sequence<4>());
+  write_pairs(out + 8, low, std::make_index_sequence<4>());
+}
+
+/// Writes the 10 characters of a ULID's time.
+void write_millis(char* out, Wall time) noexcept {
   const auto millis =
       static_cast<std::uint64_t>(std::max<std::int64_t>(time.time_since_epoch().count(), 0)) & 0xFFFF'FFFF'FFFF;
-  const auto put = [](char* to, std::uint64_t bits, int digits) {
-    for (int left = digits - 2; left >= 0; left -= 2, to += 2)
-      std::memcpy(to, pairs[bits >> 5 * left & 1023].data(), 2);
-  };
   // Many ids in a row are of the same millisecond.
   struct Last {
     std::uint64_t millis = 0;
@@ -94,19 +104,18 @@ void write_ulid(char* out, Wall time, std::uint64_t high, std::uint64_t low) noe
   };
   thread_local Last last;
   if (millis != last.millis) {
-    put(last.text, millis, 10);
+    write_pairs(last.text, millis, std::make_index_sequence<5>());
     last.millis = millis;
   }
   std::memcpy(out, last.text, sizeof last.text);
-  put(out + 10, high, 8);
-  put(out + 18, low, 8);
 }
 
 void append_ulid(std::string& out, Wall time, const std::array<std::uint8_t, 10>& entropy) {
   char text[26];
   std::uint64_t halves[2]{};
   for (std::size_t i = 0; i < entropy.size(); ++i) halves[i / 5] = halves[i / 5] << 8 | entropy[i];
-  write_ulid(text, time, halves[0], halves[1]);
+  write_millis(text, time);
+  write_entropy(text + 10, halves[0], halves[1]);
   out.append(text, sizeof text);
 }
 
@@ -176,11 +185,20 @@ std::string ulid(Wall time, const std::array<std::uint8_t, 10>& entropy) {
   return out;
 }
 
+void core::begin_id(char* out, std::string_view prefix, Wall now) noexcept {
+  std::memcpy(out, prefix.data(), 4);
+  write_millis(out + 4, now);
+}
+
 void core::write_new_id(char* out, std::string_view prefix, Wall now, Random& random) noexcept {
+  begin_id(out, prefix, now);
+  renew_id(out, random);
+}
+
+void core::renew_id(char* id, Random& random) noexcept {
   const std::uint64_t high = random.next();
   const std::uint64_t low = random.next();
-  std::memcpy(out, prefix.data(), 4);
-  write_ulid(out + 4, now, high >> 24, (high & 0xFF'FFFF) << 16 | low >> 48);
+  write_entropy(id + 14, high >> 24, (high & 0xFF'FFFF) << 16 | low >> 48);
 }
 
 std::string new_event_id(Wall now, Random& random) {

@@ -235,7 +235,13 @@ JsonKind kind_of(JsonValue& value, const JsonPath& path) {
 void read_string(JsonValue& value, const JsonPath& path, std::string& out) {
   const core::JsonScan::String found = string_body(value, path);
   if (!found.escaped) [[likely]] {
-    out.assign(found.body);
+    // assign() would do both, and costs more than either.
+    if (found.body.size() > out.capacity()) {
+      std::string(found.body).swap(out);
+    } else {
+      out.clear();
+      out.append(found.body);
+    }
   } else if (!core::unescape(found.body, out)) {
     refuse_value(path, "the string holds an escape that is none, or half a surrogate pair");
   }

@@ -7,7 +7,7 @@
 #include <tidings/detail/codec_write.hpp>
 #include <tidings/error.hpp>
 
-#include "core/gathered.hpp"
+#include "core/json_scan.hpp"
 #include "core/json_text.hpp"
 
 namespace tidings::detail {
@@ -50,6 +50,36 @@ void check_extra(const Fields& extra) {
 
 }  // namespace
 
+void Gathered::string(std::string_view value) {
+  unsigned high = 0;
+  if (make_room(value.size() + 2) && core::is_plain(value, high) && high == 0) {
+    put('"');
+    put(value);
+    put('"');
+  } else {
+    append_json_string(flush(), value);
+  }
+}
+
+void Gathered::quoted(std::string_view text) {
+  if (!make_room(text.size() + 2)) {
+    append_json_string(flush(), text);
+    return;
+  }
+  put('"');
+  put(text);
+  put('"');
+}
+
+template <class Number>
+void Gathered::put_number(Number value) {
+  constexpr std::size_t longest = 20;
+  (void)make_room(longest);
+  used_ = static_cast<std::size_t>(std::to_chars(text_ + used_, text_ + used_ + longest, value).ptr - text_);
+}
+void Gathered::number(std::int64_t value) { put_number(value); }
+void Gathered::number(std::uint64_t value) { put_number(value); }
+
 void write_signed(std::string& out, std::int64_t value) { append_number(out, value); }
 void write_unsigned(std::string& out, std::uint64_t value) { append_number(out, value); }
 void write_double(std::string& out, double value) { append_finite(out, value); }
@@ -73,19 +103,17 @@ void write_key(std::string& out, std::string_view name) {
 
 void write_members(std::string& out, std::span<const MemberForm> members, const void* object, std::size_t depth) {
   check_depth(depth);
-  // Names are identifiers: nothing in them needs an escape.
-  std::string_view separator = "{\"";
+  Gathered text(out);
+  text.raw("{");
+  std::size_t comma = 1;  // Before the first member there is none.
   for (const MemberForm& member : members) {
     if (member.absent != nullptr && member.absent(object)) continue;
-    core::Gathered key(out);
-    key.raw(separator);
-    key.raw(member.name);
-    key.literal("\":");
-    key.flush();
-    separator = ",\"";
-    member.write(out, object, depth + 1);
+    text.raw(member.key.substr(comma));
+    comma = 0;
+    member.write(text, object, depth + 1);
   }
-  out += separator.front() == '{' ? "{}" : "}";
+  text.raw("}");
+  (void)text.flush();
 }
 
 void refuse_enumerator(std::int64_t value) {

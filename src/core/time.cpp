@@ -8,8 +8,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "core/gathered.hpp"
-
 namespace tidings {
 namespace {
 
@@ -126,7 +124,7 @@ const Clock& system_clock() noexcept {
   return *clock;
 }
 
-void core::write_time(char* out, Wall time) noexcept {
+void append_time(std::string& out, Wall time) {
   // Many events in a row are of the same millisecond.
   struct Last {
     Wall time{};
@@ -137,13 +135,7 @@ void core::write_time(char* out, Wall time) noexcept {
     write_new_time(last.text, time);
     last.time = time;
   }
-  std::memcpy(out, last.text, 24);
-}
-
-void append_time(std::string& out, Wall time) {
-  char text[24];
-  core::write_time(text, time);
-  out.append(text, sizeof text);
+  out.append(last.text, 24);
 }
 
 std::string format_time(Wall time) {
@@ -156,21 +148,27 @@ namespace {
 
 /// Reads the form that append_time() writes, of an instant that it can write; nothing for any other.
 std::optional<Wall> parse_own_time(std::string_view text) noexcept {
-  const char* const at = text.data();
-  if (text.size() != 24 || at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || at[16] != ':' ||
-      at[19] != '.' || at[23] != 'Z') {
-    return std::nullopt;
-  }
-  unsigned worst = 0;
-  const auto digit = [&](int place) {
-    const unsigned value = static_cast<unsigned char>(at[place]) - unsigned{'0'};
-    worst = std::max(worst, value);
-    return value;
+  // What is added to a byte that is a digit, or the same as in `form`, leaves it below 16; to any other it does not.
+  constexpr std::string_view form = "0000-00-00T00:00:00.000Z",
+                             slack = "\6\6\6\6\17\6\6\17\6\6\17\6\6\17\6\6\17\6\6\17\6\6\6\17";
+  if (text.size() != form.size()) return std::nullopt;
+  unsigned char values[form.size()];
+  std::uint64_t wrong = 0;
+  const auto eight = [](const void* from) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, from, sizeof word);
+    return word;
   };
-  const auto two = [&](int place) { return digit(place) * 10 + digit(place + 1); };
+  for (std::size_t at = 0; at < form.size(); at += 8) {
+    const std::uint64_t word = eight(text.data() + at) ^ eight(form.data() + at);
+    wrong |= word | (word + eight(slack.data() + at));
+    std::memcpy(values + at, &word, sizeof word);
+  }
+  if ((wrong & 0xF0F0F0F0F0F0F0F0) != 0) return std::nullopt;
+  const auto two = [&](int place) { return values[place] * 10U + values[place + 1]; };
   const unsigned y = two(0) * 100 + two(2), mo = two(5), d = two(8), h = two(11), mi = two(14), s = two(17);
-  const unsigned millis = digit(20) * 100 + two(21);
-  if (worst > 9 || h > 23 || mi > 59 || s > 59) return std::nullopt;
+  const unsigned millis = values[20] * 100U + two(21);
+  if (h > 23 || mi > 59 || s > 59) return std::nullopt;
   const year_month_day date{year{static_cast<int>(y)}, month{mo}, day{d}};
   if (!date.ok()) return std::nullopt;
   return sys_days{date} + Millis{((h * 60 + mi) * 60 + s) * 1000 + millis};

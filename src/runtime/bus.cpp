@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 
 #include "core/envelope.hpp"
 #include "runtime/bus_state.hpp"
@@ -13,8 +14,8 @@ namespace {
 using runtime::Encoded;
 using runtime::Inherited;
 
-Inherited inherited_of(const detail::BusState& bus) {
-  return {.source = bus.options().source, .largest = bus.largest_event()};
+Inherited inherited_of(const detail::BusState& bus, std::optional<Wall> now = {}) {
+  return {.source = bus.options().source, .largest = bus.largest_event(), .now = now};
 }
 
 PublishResult failed_item(const Error& error) {
@@ -57,12 +58,16 @@ constexpr std::size_t least_growing = 64;
 
 class GrowingBatch {
  public:
-  GrowingBatch(detail::BusState& bus, std::span<const detail::TypedData> batch, const PublishOptions& options)
-      : bus_(bus), batch_(batch), options_(options), told_(batch.size()), inherited_(inherited_of(bus)) {
-    inherited_.now = bus.options().environment.clock->wall();
-    places_.reserve(batch.size());
-    items_.reserve(batch.size());
-    results_.reserve(batch.size());
+  GrowingBatch(detail::BusState& bus, const detail::TypedBatch& batch, const PublishOptions& options)
+      : bus_(bus),
+        batch_(batch),
+        writer_(batch[0], options, inherited_of(bus, bus.options().environment.clock->wall()),
+                bus.options().environment),
+        told_(batch.count) {
+    writer_.fit(head_);
+    places_.reserve(batch.count);
+    items_.reserve(batch.count);
+    results_.reserve(batch.count);
   }
 
   std::vector<PublishResult> publish() {
@@ -108,11 +113,10 @@ class GrowingBatch {
     const std::size_t wanted = next_ == 0 ? slice / 4 : slice;
     std::string& arena = arenas_.next();
     messages_.clear();
-    for (; next_ < batch_.size() && arena.size() < wanted; ++next_) {
+    for (; next_ < batch_.count && arena.size() < wanted; ++next_) {
       // Whatever is wrong with one, and be it memory, the others go on: each place has one message or one failure.
       try {
-        messages_.push_back(
-            {next_, runtime::append_message(arena, batch_[next_], options_, inherited_, bus_.options().environment)});
+        messages_.push_back({next_, writer_.append(arena, batch_[next_].object, head_)});
       } catch (const Error& error) {
         told_[next_] = failed_item(error);
       } catch (const std::exception& error) {
@@ -123,17 +127,17 @@ class GrowingBatch {
     for (const auto& [place, message] : messages_) {
       const transport::Outgoing& item = items.emplace_back(runtime::outgoing(arena, message));
       places_.push_back(place);
-      told_[place].id = item.id;
+      told_[place].id = std::string(item.id);
     }
-    return next_ < batch_.size();
+    return next_ < batch_.count;
   }
 
   static constexpr std::size_t slice = 48U << 10;
   detail::BusState& bus_;
-  const std::span<const detail::TypedData> batch_;
-  const PublishOptions& options_;
+  const detail::TypedBatch& batch_;
+  runtime::MessageWriter writer_;
+  core::EnvelopeHead head_{};
   std::vector<PublishResult> told_;
-  Inherited inherited_;
   Arenas arenas_{};
   std::size_t next_ = 0;                                     // Of batch_: the first that is not written.
   std::vector<std::pair<std::size_t, Encoded>> messages_{};  // With their places in batch_.
@@ -212,24 +216,23 @@ Published Bus::publish_one(const detail::TypedData& data, const PublishOptions& 
   return {std::string(item.id), result.position, result.ambiguous};
 }
 
-std::vector<PublishResult> Bus::publish_many(std::span<const detail::TypedData> batch, const PublishOptions& options) {
+std::vector<PublishResult> Bus::publish_many(const detail::TypedBatch& batch, const PublishOptions& options) {
   state_->check_process();
   state_->check_source();
-  if (!options.id.empty() && batch.size() > 1) {
+  if (!options.id.empty() && batch.count > 1) {
     throw Error(ErrorCode::invalid, "PublishOptions::id was given for a batch; ids are unique, so leave it empty");
   }
-  if (batch.size() > least_growing && batch.size() <= state_->transport().capabilities().largest_batch) {
+  if (batch.count > least_growing && batch.count <= state_->transport().capabilities().largest_batch) {
     return GrowingBatch(*state_, batch, options).publish();
   }
   std::string& arena = thread_arena();
-  std::vector<PublishResult> told(batch.size());
+  std::vector<PublishResult> told(batch.count);
   std::vector<Encoded> messages;
   std::vector<std::size_t> places;
-  messages.reserve(batch.size());
-  places.reserve(batch.size());
-  Inherited inherited = inherited_of(*state_);
-  inherited.now = state_->options().environment.clock->wall();
-  for (std::size_t i = 0; i < batch.size(); ++i) {
+  messages.reserve(batch.count);
+  places.reserve(batch.count);
+  const Inherited inherited = inherited_of(*state_, state_->options().environment.clock->wall());
+  for (std::size_t i = 0; i < batch.count; ++i) {
     try {
       messages.push_back(runtime::append_message(arena, batch[i], options, inherited, state_->options().environment));
       places.push_back(i);

@@ -14,13 +14,16 @@ Lanes::Lanes(const HandlerTable& handlers, unsigned concurrency) : lanes_(handle
   }
 }
 
-void Lanes::push(std::size_t lane, transport::Delivery delivery, Steady now) {
+void Lanes::push(std::size_t lane, transport::Delivery&& delivery, Steady now) {
   Lane& target = lanes_[lane];
   if (target.head > 0 && target.items.size() == target.items.capacity()) {
     target.items.erase(target.items.begin(), target.items.begin() + static_cast<std::ptrdiff_t>(target.head));
     target.head = 0;
   }
-  target.items.push_back({std::move(delivery), arrived_++, now});
+  Item& item = target.items.emplace_back();
+  item.delivery = std::move(delivery);
+  item.number = arrived_++;
+  item.since = now;
   ++size_;
 }
 

@@ -17,7 +17,7 @@ class Lanes {
  public:
   Lanes(const HandlerTable& handlers, unsigned concurrency);
 
-  void push(std::size_t lane, transport::Delivery delivery, Steady now);
+  void push(std::size_t lane, transport::Delivery&& delivery, Steady now);
   /// The lane whose turn it is, if any may run now. `hurry`: batches do not wait to fill.
   [[nodiscard]] std::optional<std::size_t> next(Steady now, bool hurry) const noexcept;
   /// Moves the oldest of `lane` to `out` (up to its batch size and `most`) and counts one call as running.

@@ -4,7 +4,6 @@
 #include <mutex>
 #include <utility>
 
-#include "core/envelope.hpp"
 #include "core/id_text.hpp"
 
 namespace tidings::runtime {
@@ -22,52 +21,51 @@ std::string new_correlation_id(Wall now, Random& random) {
   return {text, sizeof text};
 }
 
-namespace {
-
-void write_message(std::string& arena, Encoded& message, const detail::TypedData& data, const PublishOptions& options,
-                   const Inherited& inherited, const Environment& environment) {
-  const Wall now = inherited.now ? *inherited.now : environment.clock->wall();
-  char fresh_id[core::new_id_size], fresh_correlation_id[core::new_id_size];
-  std::string_view id = first_of(options.id, inherited.id);
-  if (id.empty()) {
-    core::write_new_id(fresh_id, "evt_", now, *environment.random);
-    id = {fresh_id, sizeof fresh_id};
-  }
-  std::string_view correlation = first_of(options.correlation_id, inherited.correlation);
-  if (correlation.empty()) {
-    core::write_new_id(fresh_correlation_id, "req_", now, *environment.random);
-    correlation = {fresh_correlation_id, sizeof fresh_correlation_id};
-  }
-
-  message.stream = stream_of(data.info.kind, data.info.type);
-  message.type = data.info.type;
-  message.id = arena.size();
-  arena += id;
-  message.correlation = arena.size();
-  arena += correlation;
-  message.key = arena.size();
-  arena += options.key;
-  message.envelope = arena.size();
-
-  core::EnvelopeView view;
-  view.id = id;
-  view.type = data.info.type;
-  view.version = data.info.version;
-  view.timestamp = now;
-  view.source = inherited.source;
-  view.correlation_id = correlation;
-  view.causation_id = first_of(options.causation_id, inherited.causation);
-  view.key = options.key;
-  view.traceparent = first_of(options.traceparent, inherited.traceparent);
-  view.tracestate = first_of(options.tracestate, inherited.tracestate);
-  view.metadata = options.metadata.empty() ? nullptr : &options.metadata;
-  view.write_data = data.write;
-  view.data = data.object;
-  core::append_envelope(arena, view);
-  message.end = arena.size();
+MessageWriter::MessageWriter(const detail::TypedData& data, const PublishOptions& options, const Inherited& inherited,
+                             const Environment& environment)
+    : largest_(inherited.largest), stream_(stream_of(data.info.kind, data.info.type)) {
+  view_.id = first_of(options.id, inherited.id);
+  view_.type = data.info.type;
+  view_.version = data.info.version;
+  view_.timestamp = inherited.now ? *inherited.now : environment.clock->wall();
+  view_.source = inherited.source;
+  view_.correlation_id = first_of(options.correlation_id, inherited.correlation);
+  view_.causation_id = first_of(options.causation_id, inherited.causation);
+  view_.key = options.key;
+  view_.traceparent = first_of(options.traceparent, inherited.traceparent);
+  view_.tracestate = first_of(options.tracestate, inherited.tracestate);
+  view_.metadata = options.metadata.empty() ? nullptr : &options.metadata;
+  view_.write_data = data.write;
+  view_.random = environment.random;
 }
 
-}  // namespace
+Encoded MessageWriter::append(std::string& arena, const void* object, core::EnvelopeHead& head) {
+  Encoded message{.stream = stream_, .type = view_.type};
+  message.envelope = arena.size();
+  view_.data = object;
+  const core::EnvelopeIds ids = core::append_envelope(arena, view_, head);
+  message.end = arena.size();
+  try {
+    const std::size_t size = message.end - message.envelope;
+    if (size > largest_) {
+      throw Error(ErrorCode::too_large, "an event of type " + std::string(view_.type) + " takes " +
+                                            std::to_string(size) + " bytes, the limit is " + std::to_string(largest_) +
+                                            "; store the bulk elsewhere and publish a reference to it");
+    }
+    const auto stand = [&arena](core::IdPlace place, std::string_view text) {
+      if (place.size > 0 || text.empty()) return Encoded::Part{place.at, place.size};
+      arena += text;
+      return Encoded::Part{arena.size() - text.size(), text.size()};
+    };
+    message.id = stand(ids.id, view_.id);
+    message.correlation = stand(ids.correlation, view_.correlation_id);
+    message.key = stand({}, view_.key);
+  } catch (...) {
+    arena.resize(message.envelope);
+    throw;
+  }
+  return message;
+}
 
 std::string_view stream_of(MessageKind kind, std::string_view type) {
   // A program publishes few types, one of them many times in a row: the last one is remembered without a lock.
@@ -92,32 +90,10 @@ std::string_view stream_of(MessageKind kind, std::string_view type) {
 
 Encoded append_message(std::string& arena, const detail::TypedData& data, const PublishOptions& options,
                        const Inherited& inherited, const Environment& environment) {
-  const std::size_t before = arena.size();
-  Encoded message;
-  try {
-    write_message(arena, message, data, options, inherited, environment);
-    const std::string_view envelope = std::string_view(arena).substr(message.envelope);
-    if (envelope.size() > inherited.largest) {
-      throw Error(ErrorCode::too_large, "an event of type " + std::string(data.info.type) + " takes " +
-                                            std::to_string(envelope.size()) + " bytes, the limit is " +
-                                            std::to_string(inherited.largest) +
-                                            "; store the bulk elsewhere and publish a reference to it");
-    }
-  } catch (...) {
-    arena.resize(before);
-    throw;
-  }
-  return message;
-}
-
-transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept {
-  const std::string_view text(arena);
-  return {.stream = message.stream,
-          .id = text.substr(message.id, message.correlation - message.id),
-          .type = message.type,
-          .correlation = text.substr(message.correlation, message.key - message.correlation),
-          .key = text.substr(message.key, message.envelope - message.key),
-          .envelope = text.substr(message.envelope, message.end - message.envelope)};
+  thread_local core::EnvelopeHead head;
+  MessageWriter writer(data, options, inherited, environment);
+  writer.fit(head);
+  return writer.append(arena, data.object, head);
 }
 
 }  // namespace tidings::runtime

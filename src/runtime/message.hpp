@@ -8,6 +8,8 @@
 
 #include <tidings/bus.hpp>
 
+#include "core/envelope.hpp"
+
 namespace tidings::runtime {
 
 /// What a message takes over from the bus, or from the event that caused it. Borrowed.
@@ -24,9 +26,30 @@ struct Inherited {
 
 /// Where the parts of one message stand in the arena that it was written into. Offsets, since an arena grows.
 struct Encoded {
-  std::string_view stream{};                                            ///< Interned: lives as long as the process.
-  std::string_view type{};                                              ///< Of the declaration, or interned.
-  std::size_t id = 0, correlation = 0, key = 0, envelope = 0, end = 0;  ///< Each part ends where the next one starts.
+  struct Part {
+    std::size_t at = 0, size = 0;
+  };
+  std::string_view stream{};          ///< Interned: lives as long as the process.
+  std::string_view type{};            ///< Of the declaration, or interned.
+  Part id{}, correlation{}, key{};    ///< The ids stand in the envelope itself, if they may.
+  std::size_t envelope = 0, end = 0;  ///< Where it begins and ends.
+};
+
+/// Writes messages of one type, with the same options. Borrows all that it is given.
+class MessageWriter {
+ public:
+  /// Of `data` only the type counts.
+  MessageWriter(const detail::TypedData& data, const PublishOptions& options, const Inherited& inherited,
+                const Environment& environment);
+  /// Makes the head that of these messages; append() wants it so.
+  void fit(core::EnvelopeHead& head) const { head.fit(view_); }
+  /// append_message() of `object`.
+  [[nodiscard]] Encoded append(std::string& arena, const void* object, core::EnvelopeHead& head);
+
+ private:
+  core::EnvelopeView view_{};
+  std::size_t largest_;
+  std::string_view stream_;
 };
 
 /// Writes one message behind what stands in `arena`. On failure the arena is as it was. Throws Error{invalid} for
@@ -35,7 +58,15 @@ struct Encoded {
                                      const Inherited& inherited, const Environment& environment);
 
 /// What a transport is given; borrows from the arena.
-[[nodiscard]] transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept;
+[[nodiscard]] inline transport::Outgoing outgoing(const std::string& arena, const Encoded& message) noexcept {
+  const auto part = [&arena](Encoded::Part place) { return std::string_view(arena.data() + place.at, place.size); };
+  return {.stream = message.stream,
+          .id = part(message.id),
+          .type = message.type,
+          .correlation = part(message.correlation),
+          .key = part(message.key),
+          .envelope = part({message.envelope, message.end - message.envelope})};
+}
 
 /// A correlation id for a request that begins here: `req_` + ULID.
 [[nodiscard]] std::string new_correlation_id(Wall now, Random& random);

@@ -80,7 +80,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   // pool_work.cpp: workers and the lead.
   void work(const std::shared_ptr<Worker>& worker);
   bool take(Worker& worker, Steady now);
-  void execute(Lock& lock, Worker& worker);
+  void execute(Lock& lock, Worker& worker, bool wake_another);
   void run_in_order(Worker& worker, const Handler& handler);
   void collect(Outcome& outcome);
   void harvest(Worker& worker);
@@ -91,6 +91,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void accept(transport::Batch& batch, Steady now);
   void fetch_failed(const Error& error);
   void idle(Lock& lock, Steady now);
+  [[nodiscard]] bool work_for_another(Steady now) const noexcept;
   void wake_for_work(Steady now);
   void late_return(Worker& worker);
   [[nodiscard]] Millis fetch_wait(Steady now) const noexcept;
@@ -105,7 +106,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] std::size_t enough_outcomes() const noexcept;
   void settle(std::vector<Outcome>& outcomes);
   void came_back(Lock& lock, std::size_t count, std::size_t of);
-  void settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats);
+  void not_settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats);
   void keep();
   void expire(Lock& lock, Steady now);
   void renew(Lock& lock);

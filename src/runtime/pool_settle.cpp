@@ -35,6 +35,14 @@ void count(const Outcome& outcome, ServiceStats& stats) noexcept {
   }
 }
 
+void add(const ServiceStats& counts, ServiceStats& stats) noexcept {
+  stats.handled += counts.handled;
+  stats.ignored += counts.ignored;
+  stats.released += counts.released;
+  stats.failed += counts.failed;
+  stats.dead += counts.dead;
+}
+
 }  // namespace
 
 void Pool::wake_settler() {
@@ -130,17 +138,30 @@ void Pool::settle(std::vector<Outcome>& outcomes) {
     tell(lock);
     settle_wake_.wait_for(lock, std::min(pause, Millis(settler_stops_ ? 200 : 30'000)));
   }
+  // Nearly all went as they should: these are counted before the workers have to wait.
+  ServiceStats counts;
+  std::size_t ended = 0;
+  const auto is_settled = [](const transport::Result& result) { return result.code == ErrorCode::ok && !result.stale; };
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    if (!is_settled(results[i])) continue;
+    count(outcomes[i], counts);
+    ++ended;
+  }
   {
     Lock lock(mutex_);
     const std::size_t before = later_.size();
-    for (std::size_t i = 0; i < outcomes.size(); ++i) settled(outcomes[i], results[i], service_->stats);
+    held_ -= ended;
+    add(counts, service_->stats);
+    for (std::size_t i = 0; ended < outcomes.size() && i < outcomes.size(); ++i) {
+      if (!is_settled(results[i])) not_settled(outcomes[i], results[i], service_->stats);
+    }
     came_back(lock, later_.size() - before, outcomes.size());
     if (options_.max_events > 0 && service_->stats.handled + service_->stats.dead >= options_.max_events) {
       request_drain();
     }
   }
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
-    if (results[i].code == ErrorCode::ok && !results[i].stale && outcomes[i].extra && outcomes[i].extra->failure) {
+    if (is_settled(results[i]) && outcomes[i].extra && outcomes[i].extra->failure) {
       service_->report(*outcomes[i].extra->failure);
     }
   }
@@ -155,16 +176,11 @@ void Pool::came_back(Lock& lock, std::size_t count, std::size_t of) {
   if (count == of && !settler_stops_) settle_wake_.wait_for(lock, std::min(pause, Millis(100)));
 }
 
-void Pool::settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats) {
+void Pool::not_settled(Outcome& outcome, const transport::Result& result, ServiceStats& stats) {
   if (result.stale || result.code == ErrorCode::stale) {
     --held_;
     ++stats.stale;
     if (outcome.final()) --final_;
-    return;
-  }
-  if (result.code == ErrorCode::ok) {
-    --held_;
-    count(outcome, stats);
     return;
   }
   if (result.retryable && !(settler_stops_ && now() >= settle_until_)) {

@@ -50,8 +50,7 @@ void Pool::work(const std::shared_ptr<Worker>& worker) {
     if (take(*worker, at)) {
       // Who holds all that there is, and is alone in handling, leads again when that is done. Somebody else who led
       // meanwhile would only fetch what has to wait, and on a busy machine runs before the handler does.
-      if (concurrency_ > 1 || !lanes_.empty()) wake_for_work(at);
-      execute(lock, *worker);
+      execute(lock, *worker, (concurrency_ > 1 || !lanes_.empty()) && work_for_another(at));
       if (worker->abandoned) {
         late_return(*worker);
         return;
@@ -101,8 +100,10 @@ bool Pool::take(Worker& worker, Steady at) {
   return true;
 }
 
-void Pool::execute(Lock& lock, Worker& worker) {
+void Pool::execute(Lock& lock, Worker& worker, bool wake_another) {
   lock.unlock();
+  // Not before: who wakes would have to wait for the lock first.
+  if (wake_another) work_wake_.notify_one();
   const Handler& handler = service_->handlers.at(worker.lane);
   if (handler.batch) {
     worker.execution.run(handler, worker.deliveries, worker.cancellation, worker.outcomes);
@@ -280,9 +281,12 @@ void Pool::end_with(const Error& error) {
   request_drain();
 }
 
+bool Pool::work_for_another(Steady at) const noexcept {
+  return idle_ > 0 && (may_lead(at) || (lanes_.running() < concurrency_ && lanes_.next(at, false)));
+}
+
 void Pool::wake_for_work(Steady at) {
-  if (idle_ == 0) return;
-  if (may_lead(at) || (lanes_.running() < concurrency_ && lanes_.next(at, false))) work_wake_.notify_one();
+  if (work_for_another(at)) work_wake_.notify_one();
 }
 
 void Pool::idle(Lock& lock, Steady at) {

@@ -82,6 +82,10 @@ struct Engine {
   bool in_order = true;  ///< A stream has one order. Its partitions have one each.
 };
 
+/// For tests that look at what a group holds aside.
+#define NEEDS_A_SHELF \
+  if (!capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved")
+
 /// Names an engine in gtest's output.
 inline void PrintTo(const Engine& engine, std::ostream* out) { *out << engine.name; }
 
@@ -227,6 +231,8 @@ class Conformance : public ::testing::TestWithParam<Engine> {
   Conformance();
   ~Conformance() override;
   void SetUp() override;
+  /// What the engine offers.
+  [[nodiscard]] transport::Capabilities capabilities() { return open()->capabilities(); }
   /// A handle whose time is `clock()`.
   [[nodiscard]] std::shared_ptr<Transport> open();
   /// A handle on the machine's own clocks, for services that run on threads.

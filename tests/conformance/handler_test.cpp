@@ -387,6 +387,7 @@ TEST_P(Conformance, P62_RollingUpgrade_TheOldOneFetchesFirst) {
 }
 
 TEST_P(Conformance, P66_MalformedEntry) {
+  NEEDS_A_SHELF;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   // Bytes that never went through Tidings' own checks, as another program may leave them.

@@ -12,6 +12,7 @@ using Kind = Settlement::Kind;
 }  // namespace
 
 TEST_P(Conformance, P27_Poison) {
+  NEEDS_A_SHELF;
   // The runtime's rule by hand: whoever touches the poison dies with all that it holds; at three crashes it goes aside.
   const auto transport = open();
   publish_ticks(*transport, 0, 500);
@@ -142,6 +143,7 @@ TEST_P(Conformance, P28_LeaseExtended_ByTheService) {
 }
 
 TEST_P(Conformance, P34_CrashDeadLetterBeforeAck) {
+  NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 3);
   auto a = transport->subscribe(interest("reader"));

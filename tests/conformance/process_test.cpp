@@ -57,6 +57,7 @@ void collect_acked(const std::vector<std::string>& lines, std::set<std::string>&
 }  // namespace
 
 TEST_P(Conformance, P27_Poison_Among500) {
+  NEEDS_A_SHELF;
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
   std::vector<Item> items;
@@ -97,6 +98,7 @@ TEST_P(Conformance, P33_CrashEffectBeforeAck) {
 }
 
 TEST_P(Conformance, P34_CrashDeadLetterBeforeAck_InAProcess) {
+  NEEDS_A_SHELF;
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
   const std::string engine(transport->capabilities().engine);
@@ -143,6 +145,7 @@ TEST_P(Conformance, P37_RenewalDead_Stopped) {
 }
 
 TEST_P(Conformance, P54_TwoProcesses) {
+  NEEDS_A_SHELF;
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
   const std::string path = directory() + "/ledger";

@@ -45,6 +45,7 @@ TEST_P(Conformance, P17_DoubleAck) {
 }
 
 TEST_P(Conformance, P21_DeliveryCount) {
+  NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 1);
   const auto subscription = transport->subscribe(interest("reader"));
@@ -336,6 +337,7 @@ TEST_P(Conformance, P57_RedriveTwice) {
 }
 
 TEST_P(Conformance, P65_RetryPrivate) {
+  NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 1);
   const auto fails = transport->subscribe(interest("fails"));

@@ -55,6 +55,7 @@ TEST_P(Conformance, P19_ClosedHandle) {
 }
 
 TEST_P(Conformance, P19_ClosedHandle_OutlivedByItsParts) {
+  NEEDS_A_SHELF;
   // The last bus handle may go while a service still runs, and subscriptions may go in any order.
   const auto transport = open_real();
   Seen seen;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include <tidings/error.hpp>
 #include <tidings/event.hpp>
@@ -398,6 +399,18 @@ TEST(Codec, RoundTrips) {
   }));
 }
 
+// Short members are gathered on the stack, long ones are not: whatever their lengths, they come out in their order.
+TEST(Codec, MembersOfEveryLengthStandBesideEachOther) {
+  for (std::size_t first = 0; first < 560; first += first < 20 || first > 440 ? 1 : 37) {
+    for (const std::size_t second : {0U, 3U, 12U, 490U, 600U}) {
+      const UserCreated user{std::string(first, 'x'), std::string(second, 'y'), Role::CLIENT};
+      std::string text = "before";
+      write_json(text, user);
+      EXPECT_EQ(text, R"(before{"userId":")" + user.userId + R"(","email":")" + user.email + R"(","role":"CLIENT"})");
+    }
+  }
+}
+
 TEST(Envelope, IsWrittenFromParts) {
   const UserCreated data{"u", "e", {}};
   Fields fields;
@@ -430,6 +443,45 @@ TEST(Envelope, IsWrittenFromParts) {
   out = "kept";
   EXPECT_NE(refusal([&] { core::append_envelope(out, view); }), "accepted");
   EXPECT_EQ(out, "kept");
+}
+
+TEST(Envelope, SaysWhereItsIdsStand) {
+  const UserCreated data{"u", "e", {}};
+  core::EnvelopeView view{
+      .type = "user.created",
+      .version = "1.0",
+      .timestamp = Wall{Millis{1706178600000}},
+      .source = "s",
+      .write_data = [](std::string& out, const void* of) { write_json(out, *static_cast<const UserCreated*>(of)); },
+      .data = &data,
+      .random = &system_random()};
+  const auto part = [](const std::string& text, core::IdPlace place) { return text.substr(place.at, place.size); };
+  std::set<std::string> fresh;
+  for (const char* id : {"", "evt_own", "evt\n1"}) {
+    for (const char* correlation : {"", "own", "\"c\""}) {
+      view.id = id;
+      view.correlation_id = correlation;
+      std::string out = "before";
+      const core::EnvelopeIds ids = core::append_envelope(out, view);
+      const auto event = core::check_envelope(out.substr(6));
+      EXPECT_EQ(event.data.text(), R"({"userId":"u","email":"e"})");
+      // What has escapes stands nowhere as it is.
+      EXPECT_EQ(part(out, ids.id), view.id.find('\n') == std::string_view::npos ? event.id : "");
+      EXPECT_EQ(part(out, ids.correlation), view.correlation_id.starts_with('"') ? "" : event.correlationId);
+      if (*id != '\0') {
+        EXPECT_EQ(event.id, id);
+      } else {
+        EXPECT_TRUE(event.id.starts_with("evt_01HN0")) << event.id;
+        EXPECT_TRUE(fresh.insert(event.id.substr(4)).second);
+      }
+      if (*correlation != '\0') {
+        EXPECT_EQ(event.correlationId, correlation);
+      } else {
+        EXPECT_TRUE(event.correlationId.starts_with("req_01HN0")) << event.correlationId;
+        EXPECT_TRUE(fresh.insert(event.correlationId.substr(4)).second);
+      }
+    }
+  }
 }
 
 TEST(Envelope, MayBePartialWhenItIsPublished) {

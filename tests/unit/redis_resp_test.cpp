@@ -183,6 +183,19 @@ TEST(RespReplies, ComeOneBehindTheOther) {
   EXPECT_TRUE(parser.values().empty());
 }
 
+TEST(RespReplies, SayWhetherThereIsAnErrorAmongThem) {
+  ReplyParser parser;
+  const auto errors = [&](std::string_view bytes, std::size_t replies) {
+    parser.reset(replies);
+    EXPECT_EQ(parser.parse(bytes), Status::complete);
+    return parser.errors();
+  };
+  EXPECT_TRUE(errors("$1\r\na\r\n-ERR\r\n+OK\r\n", 3));
+  EXPECT_FALSE(errors("$1\r\n-\r\n+-\r\n:-1\r\n", 3));
+  EXPECT_TRUE(errors("*2\r\n:1\r\n-ERR\r\n", 1));
+  EXPECT_FALSE(errors("+OK\r\n-ERR\r\n", 1)) << "what stands behind is not looked at";
+}
+
 TEST(RespReplies, LeaveWhatStandsBehindThemAlone) {
   ReplyParser parser;
   EXPECT_EQ(parser.parse("+OK\r\nnot a reply"), Status::complete);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <future>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include <tidings/tidings.hpp>
@@ -108,6 +109,31 @@ TEST(RuntimePublish, ABatchHasAResultPerItem) {
   const auto events = all_of(bus, "events:note");
   ASSERT_EQ(events.size(), 2U);
   EXPECT_EQ(events[1].id, results[2].id);
+}
+
+TEST(RuntimePublish, ALargeBatchHasIdsOfItsOwnAndLosesNoneBesideOneThatFails) {
+  Bus bus = Bus::open("memory:", quiet());
+  std::vector<Noted> batch(300, Noted{"a", 1});
+  batch[100].text = "\xff";
+  std::set<std::string> ids, correlations;
+  std::size_t stored = 0;
+  for (const char* correlation : {"", "req \"1\""}) {
+    const auto results = bus.publish_batch(batch, {.correlation_id = correlation, .key = "k"});
+    const auto events = all_of(bus, "events:note");
+    ASSERT_EQ(events.size(), stored + 299);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      EXPECT_EQ(results[i].code, i == 100 ? ErrorCode::invalid : ErrorCode::ok);
+      if (i == 100) continue;
+      const Event& event = events[stored++];
+      EXPECT_EQ(event.id, results[i].id);
+      EXPECT_TRUE(event.id.starts_with("evt_"));
+      EXPECT_TRUE(ids.insert(event.id).second);
+      correlations.insert(event.correlationId);
+      EXPECT_EQ(event.metadata.string("partitionKey"), "k");
+    }
+  }
+  EXPECT_EQ(correlations.size(), 300U);
+  EXPECT_TRUE(correlations.contains("req \"1\""));
 }
 
 TEST(RuntimePublish, RawEnvelopesPassUntouchedAndAreCompleted) {

@@ -12,15 +12,22 @@ namespace tidings {
 
 namespace detail {
 
-/// decode_padded(), and with `distinct` validate_json() in the same walk, but for the text's size.
+/// decode_padded(), and with `distinct` validate_json() in the same walk, but for the text's size. Of what `event` held
+/// before only texts that every envelope has may be left, which are replaced.
 template <class T>
-[[nodiscard]] DomainEvent<T> decode_once(std::string_view padded, bool distinct) {
-  DomainEvent<T> event;
+void decode_into(DomainEvent<T>& event, std::string_view padded, bool distinct) {
   EnvelopeTarget target{&event.id,     &event.type,          &event.version,  &event.timestamp,
                         &event.source, &event.correlationId, &event.metadata, &event.extra,
                         &read_into<T>, &event.data};
   target.distinct = distinct;
   read_envelope(padded, target);
+}
+
+/// The same into a new event.
+template <class T>
+[[nodiscard]] DomainEvent<T> decode_once(std::string_view padded, bool distinct) {
+  DomainEvent<T> event;
+  decode_into(event, padded, distinct);
   return event;
 }
 

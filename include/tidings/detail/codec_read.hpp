@@ -2,6 +2,7 @@
 // for applications.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <boost/mp11/algorithm.hpp>
 #include <limits>
@@ -40,6 +41,8 @@ template <class T>
 void write_value(std::string& out, const std::map<std::string, T>& values, std::size_t depth);
 template <class... T>
 void write_value(std::string& out, const std::variant<T...>& value, std::size_t depth);
+template <class T>
+void write_member(Gathered& out, const T& value, std::size_t depth);
 
 template <class T>
 void read_into(JsonValue& value, const JsonPath& path, void* target) {
@@ -48,18 +51,29 @@ void read_into(JsonValue& value, const JsonPath& path, void* target) {
 
 // Structs.
 
-template <class T, auto Pointer>
-[[nodiscard]] constexpr MemberForm member_form(const char* name) {
-  using Member = std::remove_cvref_t<decltype(std::declval<T&>().*Pointer)>;
-  MemberForm form{.name = name};
+/// What stands before the value of the member `D` that Boost.Describe lists. Names are identifiers: nothing in them
+/// needs an escape.
+template <class D>
+inline constexpr auto member_key = [] {
+  constexpr std::string_view before = ",\"", name = D::name, behind = "\":";
+  std::array<char, before.size() + name.size() + behind.size()> text{};
+  char* to = text.data();
+  for (std::string_view part : {before, name, behind}) to = std::copy(part.begin(), part.end(), to);
+  return text;
+}();
+
+template <class T, class D>
+[[nodiscard]] constexpr MemberForm member_form() {
+  using Member = std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>;
+  MemberForm form{.name = D::name, .key = {member_key<D>.data(), member_key<D>.size()}};
   form.read = [](JsonValue& value, const JsonPath& path, void* target) {
-    read_value(value, path, static_cast<T*>(target)->*Pointer);
+    read_value(value, path, static_cast<T*>(target)->*D::pointer);
   };
-  form.write = [](std::string& out, const void* object, std::size_t depth) {
-    write_value(out, static_cast<const T*>(object)->*Pointer, depth);
+  form.write = [](Gathered& out, const void* object, std::size_t depth) {
+    write_member(out, static_cast<const T*>(object)->*D::pointer, depth);
   };
   if constexpr (is_optional<Member>) {
-    form.absent = [](const void* object) { return !(static_cast<const T*>(object)->*Pointer).has_value(); };
+    form.absent = [](const void* object) { return !(static_cast<const T*>(object)->*D::pointer).has_value(); };
   }
   return form;
 }
@@ -68,7 +82,7 @@ template <class T>
 struct StructForm {
   template <template <class...> class List, class... D>
   static constexpr auto make(List<D...>) {
-    return std::array<MemberForm, sizeof...(D)>{member_form<T, D::pointer>(D::name)...};
+    return std::array<MemberForm, sizeof...(D)>{member_form<T, D>()...};
   }
   static constexpr auto members = make(boost::describe::describe_members<T, boost::describe::mod_public>{});
 };

@@ -57,13 +57,9 @@ void write_value(std::string& out, const std::variant<T...>& value, std::size_t 
 [[noreturn]] void refuse_enumerator(std::int64_t value);
 
 template <class T>
-void write_enum(std::string& out, T value) {
+[[nodiscard]] std::string_view enum_name(T value) {
   for (std::size_t i = 0; i < EnumForm<T>::values.size(); ++i) {
-    if (EnumForm<T>::values[i] != value) continue;
-    out += '"';
-    out += EnumForm<T>::names[i];
-    out += '"';
-    return;
+    if (EnumForm<T>::values[i] == value) return EnumForm<T>::names[i];
   }
   refuse_enumerator(static_cast<std::int64_t>(value));
 }
@@ -81,7 +77,9 @@ void write_value(std::string& out, const T& value, std::size_t depth) {
   } else if constexpr (std::is_same_v<T, Json>) {
     write_raw(out, value.text(), depth);
   } else if constexpr (DescribedEnum<T>) {
-    write_enum(out, value);
+    out += '"';
+    out += enum_name(value);
+    out += '"';
   } else if constexpr (DescribedStruct<T>) {
     write_members(out, StructForm<T>::members, &value, depth);
   } else if constexpr (std::is_signed_v<T>) {
@@ -89,6 +87,26 @@ void write_value(std::string& out, const T& value, std::size_t depth) {
   } else {
     static_assert(is_json_integer<T>, "tidings: this type has no JSON form; see tidings/describe.hpp");
     write_unsigned(out, value);
+  }
+}
+
+/// The value of a member: what is short is gathered with what stands beside it.
+template <class T>
+void write_member(Gathered& out, const T& value, std::size_t depth) {
+  if constexpr (is_optional<T>) {
+    value ? write_member(out, *value, depth) : out.raw("null");
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    out.string(value);
+  } else if constexpr (DescribedEnum<T>) {
+    out.quoted(enum_name(value));
+  } else if constexpr (std::is_same_v<T, bool>) {
+    out.raw(value ? "true" : "false");
+  } else if constexpr (is_json_integer<T> && std::is_signed_v<T>) {
+    out.number(std::int64_t{value});
+  } else if constexpr (is_json_integer<T>) {
+    out.number(std::uint64_t{value});
+  } else {
+    write_value(out.flush(), value, depth);
   }
 }
 

@@ -72,10 +72,40 @@ void enter_handler(Context& context, const Heading& heading, FunctionRef body);
 /// enter_handler().
 using HandlerFunction = std::function<void(std::string_view padded_envelope, bool validated, Context& context)>;
 
+/// The event that this thread has ready to decode into. Who uses it takes it away meanwhile, so that a handler may make
+/// another of the same type run.
+template <class T>
+[[nodiscard]] std::unique_ptr<DomainEvent<T>>& spare_event() noexcept {
+  static thread_local std::unique_ptr<DomainEvent<T>> spare;
+  return spare;
+}
+
+/// Keeps an event whose handler has returned, for the room that its envelope's texts have. Nothing else stays in it.
+template <class T>
+void keep_event(std::unique_ptr<DomainEvent<T>> event) noexcept {
+  if constexpr (std::is_move_assignable_v<T>) {
+    constexpr std::size_t most_room = 4096;
+    const std::size_t room = event->id.capacity() + event->type.capacity() + event->version.capacity() +
+                             event->source.capacity() + event->correlationId.capacity();
+    if (room > most_room) return;
+    try {
+      event->data = T{};
+    } catch (...) {
+      return;
+    }
+    event->metadata = {};
+    event->extra = {};
+    spare_event<T>() = std::move(event);
+  }
+}
+
 template <class T, class F>
 [[nodiscard]] HandlerFunction typed_handler(F handler) {
   return [handler = std::move(handler)](std::string_view padded, bool validated, Context& context) mutable {
-    const DomainEvent<T> event = decode_once<T>(padded, !validated);
+    std::unique_ptr<DomainEvent<T>> room = std::move(spare_event<T>());
+    if (room == nullptr) room = std::make_unique<DomainEvent<T>>();
+    decode_into(*room, padded, !validated);
+    const DomainEvent<T>& event = *room;
     enter_handler(context, heading_of(event), [&] {
       if constexpr (std::is_invocable_v<F&, const DomainEvent<T>&, Context&>) {
         handler(event, context);
@@ -83,6 +113,7 @@ template <class T, class F>
         handler(event);
       }
     });
+    keep_event(std::move(room));
   };
 }
 

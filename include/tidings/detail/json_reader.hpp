@@ -55,11 +55,14 @@ void read_elements(JsonValue& value, const JsonPath& path, ReadFunction each, vo
 /// Calls `each` for every member of an object; its path's key is the member's name.
 void read_entries(JsonValue& value, const JsonPath& path, ReadFunction each, void* target);
 
+class Gathered;
+
 /// One member of a described struct, its type forgotten.
 struct MemberForm {
   std::string_view name{};
+  std::string_view key{};       ///< The name as it is written: `,"name":`.
   ReadFunction read = nullptr;  ///< Into the struct at `target`.
-  void (*write)(std::string& out, const void* object, std::size_t depth) = nullptr;
+  void (*write)(Gathered& out, const void* object, std::size_t depth) = nullptr;
   bool (*absent)(const void* object) = nullptr;  ///< Of an optional: whether it is left out. Else null.
 };
 

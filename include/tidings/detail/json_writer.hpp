@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,75 @@ namespace tidings::detail {
 inline constexpr std::size_t data_depth = 1;
 /// What the reader allows, and the writer therefore keeps to.
 inline constexpr std::size_t deepest = JsonLimits{}.depth;
+
+/// Copies what is short, as nearly all parts are: a call would cost more. The second word overlaps the first.
+inline void copy_short(char* to, const char* from, std::size_t size) noexcept {
+  const auto copy_ends = [&](auto first) {
+    auto last = first;
+    std::memcpy(&first, from, sizeof first);
+    std::memcpy(&last, from + size - sizeof last, sizeof last);
+    std::memcpy(to, &first, sizeof first);
+    std::memcpy(to + size - sizeof last, &last, sizeof last);
+  };
+  if (size > 16) {
+    std::memcpy(to, from, size);
+  } else if (size >= 8) {
+    copy_ends(std::uint64_t{});
+  } else if (size >= 4) {
+    copy_ends(std::uint32_t{});
+  } else {
+    for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
+  }
+}
+
+/// Text that is put together from many small parts on the stack and appended at once: growing a std::string costs more
+/// than copying what is short. What is added is only known to stand in the text after flush().
+class Gathered {
+ public:
+  explicit Gathered(std::string& out) noexcept : out_(out) {}
+  Gathered(const Gathered&) = delete;
+  Gathered& operator=(const Gathered&) = delete;
+
+  /// Adds `text` as it is.
+  void raw(std::string_view text) {
+    if (make_room(text.size())) {
+      put(text);
+    } else {
+      out_.append(text);
+    }
+  }
+  /// Adds a JSON string, as append_json_string() does.
+  void string(std::string_view value);
+  /// The same of a text in which nothing needs an escape.
+  void quoted(std::string_view text);
+  void number(std::int64_t value);
+  void number(std::uint64_t value);
+  /// The text, for whoever appends to it himself.
+  [[nodiscard]] std::string& flush() {
+    out_.append(text_, used_);
+    used_ = 0;
+    return out_;
+  }
+
+ private:
+  /// Room for `size` characters; false when there is never as much.
+  [[nodiscard]] bool make_room(std::size_t size) {
+    if (size <= sizeof text_ - used_) return true;
+    (void)flush();
+    return size <= sizeof text_;
+  }
+  void put(char c) noexcept { text_[used_++] = c; }
+  void put(std::string_view text) noexcept {
+    copy_short(text_ + used_, text.data(), text.size());
+    used_ += text.size();
+  }
+  template <class Number>
+  void put_number(Number value);
+
+  std::string& out_;
+  std::size_t used_ = 0;
+  char text_[512];
+};
 
 void write_signed(std::string& out, std::int64_t value);
 void write_unsigned(std::string& out, std::uint64_t value);

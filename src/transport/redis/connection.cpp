@@ -129,6 +129,7 @@ Received Connection::receive(WaitClock::time_point deadline, std::size_t replies
     if (!parsed_ || !only_ours(parsed_)) parsed_ = std::make_shared<Received::Parsed>();
     const std::shared_ptr<Received::Parsed> parsed = parsed_;
     const std::size_t size = parser_.size();
+    parsed->errors = parser_.errors();
     parser_.move_to(parsed->values, parsed->starts);
     usual_ = std::max(size, usual_ - usual_ / 8);
     // Where a room was made meanwhile, the bytes have moved.

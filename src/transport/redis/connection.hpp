@@ -18,6 +18,7 @@ struct Received {
   struct Parsed {
     std::vector<Value> values{};
     std::vector<std::size_t> starts{};  ///< Of each reply, its first value.
+    bool errors = false;                ///< Whether there is an error among them.
   };
   std::shared_ptr<const std::byte[]> block{};  ///< Readable for 64 bytes behind the replies.
   std::shared_ptr<const Parsed> parsed{};
@@ -27,6 +28,8 @@ struct Received {
   /// Whether the commands were sent at all.
   [[nodiscard]] bool sent() const noexcept { return parsed != nullptr; }
   [[nodiscard]] std::size_t count() const noexcept { return parsed ? parsed->starts.size() : 0; }
+  /// Whether there is an error among the replies, or in one of them.
+  [[nodiscard]] bool errors() const noexcept { return parsed && parsed->errors; }
   /// Of an index below count().
   [[nodiscard]] Reply reply(std::size_t index = 0) const noexcept {
     return {bytes, parsed->values, parsed->starts[index]};

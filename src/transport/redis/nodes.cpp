@@ -192,6 +192,7 @@ Client& Nodes::client_at(const Address& address, Lane lane) {
 // What replies and failures say about where the servers are.
 void Nodes::watch(const Replies& replies, Client& client, std::optional<Error>& failure) {
   if (failure) doubt();
+  if (!replies.errors()) return;
   for (std::size_t i = 0; i < replies.count(); ++i) {
     const Reply reply = replies.reply(i);
     if (!reply.error()) continue;
@@ -204,6 +205,7 @@ void Nodes::watch(const Replies& replies, Client& client, std::optional<Error>& 
 // Sends what was answered by MOVED or ASK to where they say, in order; false when there was none.
 bool Nodes::follow(Replies& replies, const Commands& commands, const Address& from, WaitClock::time_point deadline,
                    std::optional<Error>& failure, Lane lane) {
+  if (!replies.errors()) return false;
   Redirection to;
   Commands again;
   std::vector<std::size_t> indexes;

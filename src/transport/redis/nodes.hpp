@@ -44,11 +44,14 @@ class Replies {
   [[nodiscard]] std::size_t count() const noexcept { return main_.count(); }
   [[nodiscard]] bool sent() const noexcept { return main_.sent(); }
   [[nodiscard]] Reply reply(std::size_t index = 0) const noexcept {
+    if (others_.empty()) return main_.reply(index);
     const auto other = others_.find(index);
     return other == others_.end() ? main_.reply(index) : other->second.first.reply(other->second.second);
   }
+  /// Whether there may be an error among them.
+  [[nodiscard]] bool errors() const noexcept { return main_.errors() || !others_.empty(); }
   /// Whether the command was sent to another server too, which did not answer: nobody knows then what became of it.
-  [[nodiscard]] bool lost(std::size_t index) const noexcept { return lost_.contains(index); }
+  [[nodiscard]] bool lost(std::size_t index) const noexcept { return !lost_.empty() && lost_.contains(index); }
 
   /// Over which connection the first server gave its own.
   [[nodiscard]] std::uint64_t connection() const noexcept { return main_.connection; }

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
 
+#include "core/json_scan.hpp"
 #include "transport/redis/store.hpp"
 
 namespace tidings::transport::redis {
@@ -24,20 +26,55 @@ void set_unsent(Result& result, const Outgoing& item, const Error& error) {
   if (error.code() == ErrorCode::timeout) result.code = ErrorCode::unavailable;
 }
 
-void decide(Store& store, const Reply& reply, const Outgoing& item, Result& result, WaitClock::time_point deadline) {
+// Reads ids of entries that were added one behind the other, most of them in the same millisecond. Borrows from the
+// text of the last one.
+class IdReader {
+ public:
+  // What is no id has no position.
+  [[nodiscard]] Position read(std::string_view text) noexcept {
+    EntryId id{.milliseconds = milliseconds_};
+    constexpr std::size_t most_digits = 19;  // So many always fit.
+    const std::size_t digits = text.size() - start_.size();
+    if (!start_.empty() && text.size() > start_.size() && digits <= most_digits &&
+        core::same_bytes(text.data(), start_.data(), start_.size())) {
+      std::size_t at = start_.size();
+      for (; at < text.size(); ++at) {
+        const unsigned digit = static_cast<unsigned char>(text[at]) - unsigned{'0'};
+        if (digit > 9) break;
+        id.sequence = id.sequence * 10 + digit;
+      }
+      if (at == text.size()) return position_of(id);
+    }
+    if (!parse_id(text, id)) return {};
+    start_ = text.substr(0, text.find('-') + 1);
+    milliseconds_ = id.milliseconds;
+    return position_of(id);
+  }
+
+ private:
+  std::string_view start_{};  // All before the sequence number.
+  std::uint64_t milliseconds_ = 0;
+};
+
+void decide(Store& store, const Reply& reply, const Outgoing& item, Result& result, WaitClock::time_point deadline,
+            IdReader& ids) {
   if (!reply.error()) {
-    EntryId id;
-    (void)parse_id(reply.text(), id);
-    result.position = position_of(id);
+    result.position = ids.read(reply.text());
     return;
   }
   // An injected clock that stands behind what others have added.
   if (reply.text().starts_with("ERR The ID specified in XADD is equal or smaller")) {
     const Replies again =
         store.nodes().run(item.stream, Commands().add({"XADD", item.stream, "*", "event", item.envelope}), deadline);
-    return decide(store, again.reply(), item, result, deadline);
+    IdReader alone;
+    return decide(store, again.reply(), item, result, deadline, alone);
   }
   set_error(result, item, error_of(reply.text()));
+}
+
+// Events come many in a row whose stream is the very same text.
+bool same_stream(std::string_view a, std::string_view b) noexcept {
+  return (a.data() == b.data() && a.size() == b.size()) || a == b;
 }
 
 // What is sent to one server: the items, and what makes the server wait until they are as safe as `level` says.
@@ -123,6 +160,7 @@ struct Items {
   std::span<const Outgoing> all{};
   std::span<Result> results{};
   std::function<bool()> more{};
+  bool growing = false;  // They come in slices already.
 
   // Makes more of them, if there are any, until `part` has something to send.
   void make(const Part& part) {
@@ -139,9 +177,10 @@ struct Items {
 // Adds a slice of what is to be sent; false when it was the last.
 bool add_slice(Part& part, const Store& store, Items& items, Level level, Millis within) {
   const std::size_t begun = part.commands.bytes().size();
-  for (items.make(part); part.next < part.sent.size() && part.commands.bytes().size() - begun < slice;) {
+  const std::size_t limit = items.growing ? SIZE_MAX : slice;
+  for (items.make(part); part.next < part.sent.size() && part.commands.bytes().size() - begun < limit;) {
     const Outgoing& item = items.all[part.sent[part.next++]];
-    if (part.prefix.empty() || item.stream != part.prefix_stream) {
+    if (part.prefix.empty() || !same_stream(item.stream, part.prefix_stream)) {
       Commands words;
       words.begin(5).word("XADD").word(item.stream).word(part.id).word("event");
       part.prefix = words.bytes();
@@ -169,6 +208,7 @@ void send(Store& store, Part& part, Items& items, Level level, WaitClock::time_p
   items.finish(part);
   const std::span<const Outgoing> all = items.all;
   const std::span<Result> results = items.results;
+  IdReader ids;
   for (std::size_t k = 0; k < part.sent.size(); ++k) {
     const std::size_t i = part.sent[k];
     if (failure && !replies.sent()) {
@@ -176,7 +216,7 @@ void send(Store& store, Part& part, Items& items, Level level, WaitClock::time_p
     } else if (k >= replies.count() || replies.lost(k)) {
       set_unclear(results[i], failure ? failure->what() : "redis: no answer came");
     } else {
-      decide(store, replies.reply(k), all[i], results[i], deadline);
+      decide(store, replies.reply(k), all[i], results[i], deadline, ids);
     }
   }
   if (!part.waits || !replies.sent()) return;
@@ -225,8 +265,9 @@ void add_events(Store& store, std::span<const Outgoing> events, Level level, Mil
   Part* last = nullptr;
   for (std::size_t i = 0; i < items.size(); ++i) {
     results[i] = {};
-    if (!acceptable(items[i], store.capabilities(), results[i])) continue;
-    if (last == nullptr || items[i].stream != last->stream) last = &parts[store.nodes().place_of(items[i].stream)];
+    const bool same = last != nullptr && same_stream(items[i].stream, last->stream);
+    if (!acceptable(items[i], store.capabilities(), results[i], same)) continue;
+    if (!same) last = &parts[store.nodes().place_of(items[i].stream)];
     last->stream = items[i].stream;
     last->bytes += items[i].envelope.size() + items[i].stream.size() + 80;
     last->sent.push_back(i);
@@ -247,7 +288,7 @@ void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis
   Part part;
   part.waits = must_wait(store, level);
   part.id = id;
-  Items all{.all = items, .results = results};
+  Items all{.all = items, .results = results, .growing = true};
   all.more = [&] {
     std::size_t taken = items.size();
     const bool goes_on = more(items);
@@ -255,7 +296,10 @@ void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis
     all.all = items;
     all.results = results;
     for (; taken < items.size(); ++taken) {
-      if (acceptable(items[taken], store.capabilities(), results[taken])) part.sent.push_back(taken);
+      // All are of one stream: what one was accepted for holds for the next.
+      if (acceptable(items[taken], store.capabilities(), results[taken], !part.sent.empty())) {
+        part.sent.push_back(taken);
+      }
     }
     return goes_on;
   };

@@ -59,7 +59,7 @@ void RedisSubscription::give_back_unseen(WaitClock::time_point deadline) {
       const Ledger::Held& held = *ledger_.find(serial);
       known.emplace(held.stream, held.source, held.id);
     }
-    for (const auto& [delivery, held] : ready_) known.emplace(held.stream, held.source, held.id);
+    for (const Ledger::Held& held : ready_.held) known.emplace(held.stream, held.source, held.id);
   }
   for (std::uint32_t i = 0; i < joined_.size(); ++i) {
     Joined& joined = joined_[i];
@@ -89,8 +89,10 @@ void RedisSubscription::give_back_unseen(std::uint32_t index, const Known& known
       const Reply reply = replies.reply();
       if (reply.error() && !reply.text().starts_with("NOGROUP")) throw error_of(reply.text());
       EntryId id;
-      for (std::size_t k = 0; k < reply.size(); ++k) {
-        if (!parse_id(reply[k][0].text(), id) || known.contains({index, source, id})) continue;
+      Reply entry = reply.here();
+      entry.enter();
+      for (std::size_t k = 0; k < reply.size(); ++k, entry.skip()) {
+        if (!parse_id(entry[0].text(), id) || known.contains({index, source, id})) continue;
         words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "", "", "", "0"});
       }
       if (reply.size() < 1000) break;
@@ -348,12 +350,16 @@ void RedisSubscription::take(Reader& reader, const Received& received, bool alon
     pair.skip();
     std::size_t entries = pair.size();
     pair.enter();
+    if (ready_.empty()) {
+      ready_.deliveries.reserve(entries);
+      ready_.held.reserve(entries);
+    }
     for (; entries > 0; --entries) {
       Entry entry;
       const bool sound = read_entry(pair.here(), entry, source != 'S');
       pair.skip();
       if (!sound) continue;
-      Delivery delivery;
+      Delivery& delivery = ready_.deliveries.emplace_back();
       delivery.block = received.block;
       delivery.envelope = entry.envelope;
       delivery.position = position_of(entry.position);
@@ -368,18 +374,13 @@ void RedisSubscription::take(Reader& reader, const Received& received, bool alon
       if (source == 'S') joined.seen = entry.id;
       bytes += entry.envelope.size();
       ++events;
-      ready_.emplace_back(std::move(delivery), Ledger::Held{.stream = index,
-                                                            .source = source,
-                                                            .id = entry.id,
-                                                            .bytes = entry.envelope.size(),
-                                                            .block = received.block,
-                                                            .envelope = entry.envelope});
+      ready_.held.push_back({.stream = index, .source = source, .id = entry.id, .envelope = entry.envelope});
     }
   }
   full_ = events >= asked_;
   if (events > 0) average_ = (average_ + bytes / events) / 2 + 1;
   const std::lock_guard lock(ledger_mutex_);
-  ready_events_ = ready_.size();
+  ready_events_ = ready_.held.size();
 }
 
 }  // namespace tidings::transport::redis

@@ -134,6 +134,7 @@ void ReplyParser::reset(std::size_t replies) noexcept {
   open_.clear();
   at_ = missing_ = begun_ = 0;
   wanted_ = replies;
+  errors_ = false;
 }
 
 void ReplyParser::move_to(std::vector<Value>& values, std::vector<std::size_t>& starts) {
@@ -212,6 +213,7 @@ ReplyParser::Status ReplyParser::value(std::string_view bytes) {
     case '+':
     case '-':
       value.kind = rest[0] == '+' ? Value::Kind::text : Value::Kind::error;
+      errors_ = errors_ || rest[0] == '-';
       value.number = static_cast<std::int64_t>(text.size());
       at_ = behind;
       break;

@@ -87,6 +87,8 @@ class ReplyParser {
   [[nodiscard]] std::size_t size() const noexcept { return at_; }
   /// Of each complete reply, the index of its first value.
   [[nodiscard]] const std::vector<std::size_t>& starts() const noexcept { return starts_; }
+  /// Whether there is an error among what was parsed.
+  [[nodiscard]] bool errors() const noexcept { return errors_; }
   /// At least how many bytes are missing; 0 when that is not known.
   [[nodiscard]] std::size_t missing() const noexcept { return missing_; }
   /// Makes ready for the next `replies` replies.
@@ -107,6 +109,7 @@ class ReplyParser {
   std::vector<std::size_t> starts_{};
   std::vector<std::int64_t> open_{};  // Elements that are missing of each array that is not complete.
   std::size_t at_ = 0, missing_ = 0, begun_ = 0, wanted_ = 1;
+  bool errors_ = false;
 };
 
 /// Walks the values of a complete reply.

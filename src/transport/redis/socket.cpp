@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -23,6 +24,16 @@ namespace {
 
 constexpr std::chrono::milliseconds patience{1'000};  // With one address of several.
 
+// How long a call that receives waits by itself; poll() waits for what comes later.
+constexpr std::chrono::milliseconds turn{100};
+
+// Lets calls that receive wait for a turn; all others say that they do not wait.
+void let_wait(int fd) {
+  const timeval limit{.tv_sec = 0, .tv_usec = std::chrono::microseconds(turn).count()};
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+}
+
 }  // namespace
 
 std::string Address::text() const { return path.empty() ? host + ":" + std::to_string(port) : path; }
@@ -35,6 +46,7 @@ void Socket::fail(const char* doing, int error) const {
 Socket::Socket(const Address& address, const Tls* tls, WaitClock::time_point deadline) : where_(address.text()) {
   try {
     dial(address, deadline);
+    let_wait(fd_);
     if (tls != nullptr) secure(*tls, address.host, deadline);
   } catch (...) {
     if (fd_ >= 0) ::close(fd_);
@@ -86,7 +98,7 @@ void Socket::secure(const Tls& tls, const std::string& host, WaitClock::time_poi
     } catch (const Error&) {
       // The peer may learn why, as far as it still listens.
       const std::string farewell = session_->outgoing();
-      (void)::send(fd_, farewell.data(), farewell.size(), MSG_NOSIGNAL);
+      (void)::send(fd_, farewell.data(), farewell.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       throw;
     }
     send_raw(session_->outgoing(), deadline);
@@ -149,7 +161,7 @@ void Socket::write(std::string_view bytes, WaitClock::time_point deadline) {
 
 void Socket::send_raw(std::string_view bytes, WaitClock::time_point deadline) {
   while (!bytes.empty()) {
-    const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -178,7 +190,9 @@ std::size_t Socket::read(std::span<std::byte> into, WaitClock::time_point deadli
 
 std::size_t Socket::read_raw(std::span<std::byte> into, WaitClock::time_point deadline) {
   for (;;) {
-    const ssize_t got = ::recv(fd_, into.data(), into.size(), 0);
+    // One call that waits instead of three: one that finds nothing, poll() and one that finds something.
+    const bool patient = deadline - WaitClock::now() > turn;
+    const ssize_t got = ::recv(fd_, into.data(), into.size(), patient ? 0 : MSG_DONTWAIT);
     if (got > 0) return static_cast<std::size_t>(got);
     if (got == 0) fail("the connection ended", ECONNRESET);
     if (errno == EAGAIN || errno == EWOULDBLOCK) {

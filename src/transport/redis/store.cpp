@@ -175,8 +175,9 @@ bool read_entry(const Reply& reply, Entry& entry, bool ours) {
   return true;
 }
 
-bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result) {
-  return core::acceptable(event, stream_of_partition(event.stream), limits, result);
+bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result, bool named) {
+  const auto stream = named ? std::nullopt : std::optional(stream_of_partition(event.stream));
+  return core::acceptable(event, stream, limits, result);
 }
 
 }  // namespace tidings::transport::redis

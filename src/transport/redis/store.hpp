@@ -107,8 +107,8 @@ void add_events(Store& store, std::span<const Outgoing> items, Level level, Mill
 void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis within, std::vector<Outgoing>& items,
                  std::vector<Result>& results);
 
-/// Whether an event can be stored at all; its Result says why not.
-[[nodiscard]] bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result);
+/// Whether an event can be stored at all; its Result says why not. `named`: its stream's name is known to be one.
+[[nodiscard]] bool acceptable(const Outgoing& event, const Capabilities& limits, Result& result, bool named = false);
 
 // groups.cpp
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);

@@ -16,56 +16,6 @@ constexpr Millis patience_with_one{1'000};  // Of several servers, so that one t
 
 }  // namespace
 
-std::uint64_t Ledger::add(Held held) {
-  ++events_;
-  bytes_ += held.bytes;
-  if (held.source == 'A') ++alone_;
-  held_.push_back(std::move(held));
-  return first_ + held_.size() - 1;
-}
-
-const Ledger::Held* Ledger::find(std::uint64_t serial) const noexcept {
-  if (serial < first_ || serial >= first_ + held_.size()) return nullptr;
-  const Held& held = held_[serial - first_];
-  return held.open ? &held : nullptr;
-}
-
-const Ledger::Held* Ledger::name(std::uint64_t serial) noexcept {
-  const Held* const held = find(serial);
-  if (held == nullptr || held->named) return nullptr;
-  held_[serial - first_].named = true;
-  return held;
-}
-
-void Ledger::unname(std::uint64_t serial) noexcept {
-  if (find(serial) != nullptr) held_[serial - first_].named = false;
-}
-
-void Ledger::settle(std::uint64_t serial) noexcept {
-  if (find(serial) == nullptr) return;
-  Held& held = held_[serial - first_];
-  held.open = false;
-  held.block.reset();
-  --events_;
-  bytes_ -= held.bytes;
-  if (held.source == 'A') --alone_;
-  for (; !held_.empty() && !held_.front().open; ++first_) held_.pop_front();
-}
-
-void Ledger::clear() noexcept {
-  first_ += held_.size();
-  held_.clear();
-  events_ = bytes_ = alone_ = 0;
-}
-
-std::vector<std::uint64_t> Ledger::open() const {
-  std::vector<std::uint64_t> serials;
-  for (std::size_t i = 0; i < held_.size(); ++i) {
-    if (held_[i].open) serials.push_back(first_ + i);
-  }
-  return serials;
-}
-
 RedisSubscription::RedisSubscription(Store& store, const Interest& interest)
     : store_(store),
       interest_(interest),
@@ -400,7 +350,7 @@ bool RedisSubscription::look_at_each(Batch& batch, std::vector<Look>& looks) {
       try {
         const auto deadline = deadline_in(patience_with_one);
         if (!joined.member) {
-          std::erase_if(ready_, [&](const auto& each) { return each.second.stream == i; });
+          ready_.drop([&](const Ledger::Held& held) { return held.stream == i; });
           join(joined, member_, deadline);
           unsure_ = true;  // What it kept in our name, from before it was away, goes back.
         }
@@ -450,26 +400,40 @@ std::size_t RedisSubscription::room(std::size_t& bytes) {
   return interest_.events - std::min(interest_.events, ledger_.events());
 }
 
+void RedisSubscription::Ready::clear() noexcept {
+  deliveries.clear();
+  held.clear();
+}
+
+void RedisSubscription::Ready::move_front(std::size_t count, std::vector<Delivery>& out) {
+  const auto end = static_cast<std::ptrdiff_t>(count);
+  if (out.empty() && count == deliveries.size()) {
+    out.swap(deliveries);
+  } else {
+    out.insert(out.end(), std::move_iterator(deliveries.begin()), std::move_iterator(deliveries.begin() + end));
+    deliveries.erase(deliveries.begin(), deliveries.begin() + end);
+  }
+  held.erase(held.begin(), held.begin() + end);
+}
+
 void RedisSubscription::hand_out(Batch& batch, std::size_t events, std::size_t bytes) {
   const std::lock_guard lock(ledger_mutex_);
   if (epoch_ == 0) return;  // renew() found meanwhile that all of it is lost.
-  while (!ready_.empty() && events > 0) {
-    auto& [delivery, held] = ready_.front();
-    if (!joined_[held.stream].member) {
-      ready_.pop_front();  // renew() found meanwhile that this is nobody's.
-      continue;
-    }
-    const bool nothing_held = ledger_.events() == 0 && batch.deliveries.empty();
-    if (held.bytes > bytes && !nothing_held) break;
-    const bool larger = held.bytes > bytes;
-    bytes -= std::min(bytes, held.bytes);
-    --events;
-    delivery.token = {ledger_.add(std::move(held)), 0, epoch()};
-    batch.deliveries.push_back(std::move(delivery));
-    ready_.pop_front();
-    if (larger) break;
+  // renew() found meanwhile that some of it is nobody's.
+  if (one_of_several()) ready_.drop([&](const Ledger::Held& held) { return !joined_[held.stream].member; });
+  const std::size_t most = std::min(events, ready_.held.size());
+  std::size_t count = 0;
+  for (bool larger = false; count < most && !larger; ++count) {
+    const Ledger::Held& held = ready_.held[count];
+    const std::size_t size = held.envelope.size();
+    larger = size > bytes;
+    if (larger && ledger_.events() > 0) break;
+    bytes -= std::min(bytes, size);
+    Delivery& delivery = ready_.deliveries[count];
+    delivery.token = {ledger_.add(held, delivery.block), 0, epoch()};
   }
-  ready_events_ = ready_.size();
+  ready_.move_front(count, batch.deliveries);
+  ready_events_ = ready_.held.size();
 }
 
 // Reads what there is room for; `batch` says what else there is. Leaves ready_ as it was where nothing may be read now.

@@ -12,45 +12,10 @@
 #include <tuple>
 #include <vector>
 
+#include "transport/redis/ledger.hpp"
 #include "transport/redis/store.hpp"
 
 namespace tidings::transport::redis {
-
-/// What is handed out and not settled, by the token's lease. Serials grow without holes, so that they are an index.
-class Ledger {
- public:
-  struct Held {
-    std::uint32_t stream = 0;
-    char source = 'S';  ///< Which of the group's streams it is an entry of: S, R (retry) or A (alone).
-    EntryId id{};
-    std::size_t bytes = 0;
-    std::shared_ptr<const std::byte[]> block{};  ///< Owns `envelope`, for the case that the entry is deleted meanwhile.
-    std::string_view envelope{};
-    bool open = true;
-    bool unclear = false;  ///< Its settlement was sent and no answer came.
-    bool named = false;    ///< A settlement of it is under way.
-  };
-  std::uint64_t add(Held held);
-  /// Null when it is settled, or never was.
-  [[nodiscard]] const Held* find(std::uint64_t serial) const noexcept;
-  /// The same for a settlement that begins: null also while another one is under way.
-  [[nodiscard]] const Held* name(std::uint64_t serial) noexcept;
-  void unname(std::uint64_t serial) noexcept;
-  void settle(std::uint64_t serial) noexcept;
-  void doubt(std::uint64_t serial) noexcept {
-    if (find(serial) != nullptr) held_[serial - first_].unclear = true;
-  }
-  void clear() noexcept;
-  [[nodiscard]] std::vector<std::uint64_t> open() const;
-  [[nodiscard]] std::size_t events() const noexcept { return events_; }
-  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
-  [[nodiscard]] bool alone() const noexcept { return alone_ > 0; }
-
- private:
-  std::deque<Held> held_{};
-  std::uint64_t first_ = 1;  // The serial of held_.front().
-  std::size_t events_ = 0, bytes_ = 0, alone_ = 0;
-};
 
 class RedisSubscription final : public Subscription {
  public:
@@ -89,6 +54,30 @@ class RedisSubscription final : public Subscription {
     std::vector<std::uint32_t> streams{};  // Indexes into joined_.
     std::unique_ptr<Connection> connection{};
     std::size_t turn = 0;  // Which key comes first where there is not room for all.
+  };
+
+  // What was read and not handed out, oldest first.
+  struct Ready {
+    std::vector<Delivery> deliveries{};
+    std::vector<Ledger::Held> held{};  // Beside `deliveries`.
+    [[nodiscard]] bool empty() const noexcept { return held.empty(); }
+    void clear() noexcept;
+    void move_front(std::size_t count, std::vector<Delivery>& out);
+    /// Forgets those that `which` picks; they stay pending on the server.
+    template <class Which>
+    void drop(const Which& which) {
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < held.size(); ++i) {
+        if (which(held[i])) continue;
+        if (kept != i) {
+          held[kept] = held[i];
+          deliveries[kept] = std::move(deliveries[i]);
+        }
+        ++kept;
+      }
+      held.resize(kept);
+      deliveries.resize(kept);
+    }
   };
 
   // What one try of a fetch found.
@@ -166,8 +155,8 @@ class RedisSubscription final : public Subscription {
   std::string instance_{};
   std::deque<Joined> joined_{};  // Grows under both mutexes, when a stream is given more partitions; fetch's otherwise.
   std::vector<Reader> readers_{};
-  WaitClock::time_point grown_{};                          // When it is looked whether it has to.
-  std::deque<std::pair<Delivery, Ledger::Held>> ready_{};  // Read and not handed out; fetch's own.
+  WaitClock::time_point grown_{};  // When it is looked whether it has to.
+  Ready ready_{};                  // Read and not handed out; fetch's own.
   std::shared_ptr<const std::vector<std::string>> types_{};
   std::string types_text_{};
   std::vector<std::pair<std::string, Commands>> dropped_{};  // How to end connections that had a read, by stream.
