@@ -23,6 +23,7 @@ struct Capabilities {
   std::vector<Level> levels{};                  ///< Weakest first; the last is the default.
   Order order = Order::none;                    ///< Whether order by key is offered.
   Attempts attempts = Attempts::exact;          ///< Whether failures are counted exactly.
+  bool counts_crashes = true;                   ///< Deaths are seen, and told as Delivery::crashes.
   bool from_beginning = true;                   ///< A new group can read what was published before it.
   bool read = true;                             ///< read() works.
   bool inject = true;                           ///< inject() works: replay to one group.

@@ -86,7 +86,7 @@ struct GroupInfo {
   std::uint64_t pending = 0;                  ///< Leased, or waiting to be handed out again at once.
   std::uint64_t retrying = 0;                 ///< Waiting for their due time after a failure.
   std::uint64_t dead_letters = 0;
-  std::uint64_t handled = 0;
+  std::optional<std::uint64_t> handled{};     ///< Unknown where the engine does not count it.
   std::optional<std::uint64_t> ignored{};
   std::optional<Millis> oldest_age{};         ///< Of the oldest event that is not settled; empty when there is none.
   std::uint32_t consumers = 0;                ///< Live subscriptions.

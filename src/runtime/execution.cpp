@@ -157,8 +157,7 @@ Outcome make_outcome(const detail::ServiceState& service, const Delivery& delive
 Execution::Execution(detail::ServiceState& service)
     : service_(service),
       largest_(service.bus->largest_event()),
-      counts_receives_(service.bus->transport().capabilities().attempts ==
-                       transport::Capabilities::Attempts::upper_bound),
+      counts_receives_(!service.bus->transport().capabilities().counts_crashes),
       context_(std::make_unique<detail::ContextState>(service)) {}
 
 Execution::~Execution() = default;

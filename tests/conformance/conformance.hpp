@@ -86,6 +86,14 @@ struct Engine {
 #define NEEDS_A_SHELF \
   if (!capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved")
 
+/// For tests that look at what was published.
+#define NEEDS_READING \
+  if (!capabilities().read) NOT_OFFERED("the engine keeps no history that could be read")
+
+/// For tests that count deaths.
+#define NEEDS_DEATHS_SEEN \
+  if (!capabilities().counts_crashes) NOT_OFFERED("the engine does not see deaths")
+
 /// Names an engine in gtest's output.
 inline void PrintTo(const Engine& engine, std::ostream* out) { *out << engine.name; }
 
@@ -155,8 +163,14 @@ void settle_done(Subscription& subscription, const std::vector<Delivery>& delive
 /// Fetches and settles as done, alone deliveries included, until nothing comes; counts ids.
 [[nodiscard]] std::map<std::string, int> consume_all(Subscription& subscription);
 
+/// Makes the groups of the suite on a stream, where who joins later has nothing of before; nothing elsewhere.
+void make_groups(Transport& transport, std::string_view stream = test_stream);
+
 /// The group's row; fails the test when there is none.
 [[nodiscard]] GroupInfo group_info(Transport& transport, std::string_view stream, std::string_view group);
+
+/// Whether a counter says so, where the engine has it.
+[[nodiscard]] ::testing::AssertionResult counts(std::optional<std::uint64_t> counter, std::uint64_t expected);
 
 /// Everything in a stream, in order.
 [[nodiscard]] std::vector<std::string> read_envelopes(Transport& transport, std::string_view stream);

@@ -15,6 +15,7 @@ HandlerOptions quick(std::uint32_t attempts = 5) {
 }  // namespace
 
 TEST_P(Conformance, P04_ResendOnError) {
+  NEEDS_A_SHELF;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 100);
@@ -32,7 +33,7 @@ TEST_P(Conformance, P04_ResendOnError) {
     const bool failed = id == "evt_3" || id == "evt_50";
     EXPECT_EQ(list, failed ? std::vector<std::uint32_t>({1, 2}) : std::vector<std::uint32_t>({1})) << id;
   }
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 100U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 100U));
 }
 
 TEST_P(Conformance, P12_HandlerCancelled) {
@@ -55,11 +56,12 @@ TEST_P(Conformance, P12_HandlerCancelled) {
   ASSERT_TRUE(running.stop());
   EXPECT_TRUE(cancelled.wait()) << "the handler was not told to stop";
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 0U);
+  EXPECT_TRUE(counts(group.handled, 0U));
   EXPECT_EQ(group.pending + group.retrying + group.lag.value_or(0), 1U) << "the event must still be there";
 }
 
 TEST_P(Conformance, P22_ErrorHandlerThrows) {
+  NEEDS_A_SHELF;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 2);
@@ -79,9 +81,9 @@ TEST_P(Conformance, P22_ErrorHandlerThrows) {
   harness.settle();
   EXPECT_EQ(hooks, 1);
   EXPECT_EQ(group_info(*transport, test_stream, "reader").retrying, 1U) << "the event must stay";
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 1U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 1U));
   harness.advance(60s);
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 2U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 2U));
 }
 
 TEST_P(Conformance, P24_StopDuringHandler) {
@@ -103,7 +105,8 @@ TEST_P(Conformance, P24_StopDuringHandler) {
     ASSERT_TRUE(running.stop());
   }
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, static_cast<std::uint64_t>(calls.load())) << "what ran at the stop must be finished";
+  EXPECT_TRUE(counts(group.handled, static_cast<std::uint64_t>(calls.load())))
+      << "what ran at the stop must be finished";
   const auto next = transport->subscribe(interest("reader"));
   std::vector<Delivery> rest = fetch_all(*next);
   EXPECT_EQ(rest.size(), 10U - static_cast<std::size_t>(calls.load()));
@@ -138,7 +141,7 @@ TEST_P(Conformance, P24_StopDuringHandler_PastTheDeadline) {
     go->raise();
     EXPECT_TRUE(gone->wait());
   }
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 1U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 1U));
 }
 
 TEST_P(Conformance, P31_DeadLetterWriteFails) {
@@ -194,10 +197,12 @@ TEST_P(Conformance, P32_ThrowInHandler) {
   ASSERT_TRUE(running.stop());
   EXPECT_EQ(running.error(), "");
   EXPECT_EQ(service.stats().failed, 40U);
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 20U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 20U));
 }
 
 TEST_P(Conformance, P32_ThrowInHandler_OutputsAreHeldBack) {
+  NEEDS_READING;
+  NEEDS_A_SHELF;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 1);
@@ -220,6 +225,7 @@ TEST_P(Conformance, P32_ThrowInHandler_OutputsAreHeldBack) {
 }
 
 TEST_P(Conformance, P44_AmbiguousPublish) {
+  NEEDS_READING;
   const auto meddler = std::make_shared<Meddler>(open_real());
   std::atomic<int> calls{0};
   meddler->on_publish = [&](std::span<const Outgoing>, std::span<Result> results, const auto& pass) {
@@ -240,6 +246,7 @@ TEST_P(Conformance, P44_AmbiguousPublish) {
 }
 
 TEST_P(Conformance, P48_BatchHalf_OfAPublish) {
+  NEEDS_READING;
   const auto meddler = std::make_shared<Meddler>(open_real());
   std::atomic<int> calls{0};
   std::vector<std::size_t> sizes;
@@ -264,6 +271,7 @@ TEST_P(Conformance, P48_BatchHalf_OfAPublish) {
 }
 
 TEST_P(Conformance, P48_BatchHalf_OfALargePublish) {
+  NEEDS_READING;
   const auto transport = open_real();
   Bus bus = Bus::over(transport, bus_options());
   std::vector<Tick> thousand;
@@ -292,6 +300,7 @@ TEST_P(Conformance, P48_BatchHalf_OfALargePublish) {
 }
 
 TEST_P(Conformance, P61_UnknownType) {
+  NEEDS_A_SHELF;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 3);
@@ -318,7 +327,7 @@ TEST_P(Conformance, P61_UnknownType) {
   harness.settle();
   EXPECT_EQ(seen, (std::set<std::string>{"evt_0", "evt_1", "evt_2", "evt_minor"}));
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 4U);
+  EXPECT_TRUE(counts(group.handled, 4U));
   if (group.ignored) {
     EXPECT_EQ(*group.ignored, 1U);
   }
@@ -353,7 +362,7 @@ TEST_P(Conformance, P62_RollingUpgrade) {
   ASSERT_TRUE(run_now.stop());
   ASSERT_TRUE(run_next.stop());
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 101U);
+  EXPECT_TRUE(counts(group.handled, 101U));
   EXPECT_EQ(group.ignored.value_or(0), 0U);
 }
 

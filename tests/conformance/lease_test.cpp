@@ -12,6 +12,7 @@ using Kind = Settlement::Kind;
 }  // namespace
 
 TEST_P(Conformance, P27_Poison) {
+  NEEDS_DEATHS_SEEN;
   NEEDS_A_SHELF;
   // The runtime's rule by hand: whoever touches the poison dies with all that it holds; at three crashes it goes aside.
   const auto transport = open();
@@ -61,11 +62,12 @@ TEST_P(Conformance, P27_Poison) {
   EXPECT_EQ(dead[0].crashes, 3U);
   EXPECT_EQ(dead[0].attempts, 0U);
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 499U);
+  EXPECT_TRUE(counts(group.handled, 499U));
   EXPECT_EQ(group.pending, 0U);
 }
 
 TEST_P(Conformance, P27_Poison_InAService) {
+  NEEDS_DEATHS_SEEN;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   harness.publish(Tick{-1, "poison"});
@@ -89,7 +91,7 @@ TEST_P(Conformance, P27_Poison_InAService) {
   EXPECT_EQ(dead[0].reason, "crashed");
   EXPECT_EQ(dead[0].crashes, 3U);
   EXPECT_EQ(seen.distinct(), 60U);
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 60U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 60U));
 }
 
 TEST_P(Conformance, P28_LeaseExtended) {
@@ -107,7 +109,7 @@ TEST_P(Conformance, P28_LeaseExtended) {
   }
   settle_done(*a, held);
   EXPECT_TRUE(fetch_all(*b).empty());
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 3U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 3U));
 }
 
 TEST_P(Conformance, P28_LeaseExtended_ByTheService) {
@@ -139,7 +141,7 @@ TEST_P(Conformance, P28_LeaseExtended_ByTheService) {
   ASSERT_TRUE(run_first.stop());
   ASSERT_TRUE(run_second.stop());
   EXPECT_EQ(calls.load(), 1);
-  EXPECT_EQ(group_info(*meddler, test_stream, "reader").handled, 1U);
+  EXPECT_TRUE(counts(group_info(*meddler, test_stream, "reader").handled, 1U));
 }
 
 TEST_P(Conformance, P34_CrashDeadLetterBeforeAck) {
@@ -204,6 +206,7 @@ TEST_P(Conformance, P37_RenewalDead) {
 }
 
 TEST_P(Conformance, P38_RedeliveryStorm) {
+  NEEDS_DEATHS_SEEN;
   const auto transport = open();
   publish_ticks(*transport, 0, 10'000);
   Interest greedy = interest("reader");
@@ -226,13 +229,14 @@ TEST_P(Conformance, P38_RedeliveryStorm) {
     if (round % 500 == 0) b->renew();
   }
   EXPECT_EQ(ids.size(), 10'000U);
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 10'000U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 10'000U));
 }
 
 TEST_P(Conformance, P40_ClockJump) {
   for (const Millis jump : {Millis(1h), Millis(-1h), Millis(24h * 3653), Millis(-24h * 3653)}) {
     const auto transport = open();
     const std::string stream = "events:jump" + std::to_string(jump.count() + 400'000'000'000);
+    make_groups(*transport, stream);
     publish_ticks(*transport, 0, 2, stream);
     Interest one = interest("reader", {stream});
     one.events = 1;

@@ -72,7 +72,7 @@ TEST_P(Conformance, P45_Partition) {
     }
   }
   EXPECT_TRUE(told);
-  EXPECT_EQ(group_info(*near, test_stream, "reader").handled, 3U);
+  EXPECT_TRUE(counts(group_info(*near, test_stream, "reader").handled, 3U));
   for (const Result& result : publish_at(*far, Level::process, 10s, 200, 1)) EXPECT_EQ(result.code, ErrorCode::ok);
   const std::vector<Delivery> next = fetch_patiently(*cut_off);
   ASSERT_FALSE(next.empty()) << "it takes part again";
@@ -81,6 +81,7 @@ TEST_P(Conformance, P45_Partition) {
 TEST_P(Conformance, P46_FailoverBelowWait) {
   const auto enough = open_transport(place().url(), real_environment());
   if (!offers(*enough, Level::replicated)) NOT_OFFERED("the engine has no replicas");
+  if (enough->capabilities().engine != "redis") NOT_OFFERED("its replicas are not for its users to count");
   // The largest number of replicas that can be asked for here.
   std::shared_ptr<Transport> strict = open_transport(place().url() + "?replicas=2", real_environment());
   if (!offers(*strict, Level::replicated)) strict = open_transport(place().url() + "?replicas=1", real_environment());
@@ -141,7 +142,7 @@ TEST_P(Conformance, P47_ClusterMoved) {
   EXPECT_EQ(handled.size(), 150U);
   for (const auto& [id, times] : handled) EXPECT_EQ(times, 1) << id;
   EXPECT_EQ(read_ids(*transport, test_stream).size(), 150U) << "each event is stored once";
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 150U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 150U));
 }
 
 }  // namespace tidings::conformance

@@ -57,6 +57,7 @@ void collect_acked(const std::vector<std::string>& lines, std::set<std::string>&
 }  // namespace
 
 TEST_P(Conformance, P27_Poison_Among500) {
+  NEEDS_DEATHS_SEEN;
   NEEDS_A_SHELF;
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
@@ -76,12 +77,13 @@ TEST_P(Conformance, P27_Poison_Among500) {
   EXPECT_EQ(dead[0].reason, "crashed");
   EXPECT_EQ(dead[0].crashes, 3U);
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 499U);
+  EXPECT_TRUE(counts(group.handled, 499U));
   EXPECT_EQ(group.pending, 0U);
   EXPECT_EQ(group.retrying, 0U);
 }
 
 TEST_P(Conformance, P33_CrashEffectBeforeAck) {
+  NEEDS_DEATHS_SEEN;
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
   std::vector<Item> items;
@@ -94,7 +96,7 @@ TEST_P(Conformance, P33_CrashEffectBeforeAck) {
   EXPECT_EQ(handled["evt_10"].times, 2) << "what was done but not settled is delivered again";
   EXPECT_EQ(handled["evt_10"].crashes, 1U);
   EXPECT_EQ(handled["evt_10"].attempt, 1U);
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 20U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 20U));
 }
 
 TEST_P(Conformance, P34_CrashDeadLetterBeforeAck_InAProcess) {
@@ -121,6 +123,7 @@ TEST_P(Conformance, P34_CrashDeadLetterBeforeAck_InAProcess) {
 }
 
 TEST_P(Conformance, P37_RenewalDead_Stopped) {
+  NEEDS_DEATHS_SEEN;
   const auto transport = open_real();
   NEEDS_PROCESSES(transport);
   publish_ticks(*transport, 0, 1);
@@ -141,7 +144,7 @@ TEST_P(Conformance, P37_RenewalDead_Stopped) {
   settle_done(*successor, taken);
   child.signal(SIGTERM);
   (void)child.wait();  // What it acknowledges although it has lost it is not counted in the end.
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 1U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 1U));
 }
 
 TEST_P(Conformance, P54_TwoProcesses) {

@@ -39,7 +39,7 @@ TEST_P(Conformance, P01_PublishSubscribe) {
   EXPECT_EQ(got, sent);
   EXPECT_EQ(payloads.size(), 100U);
   const GroupInfo group = group_info(*transport, test_stream, "first");
-  EXPECT_EQ(group.handled, 100U);
+  EXPECT_TRUE(counts(group.handled, 100U));
   EXPECT_EQ(group.lag.value_or(99), 0U);
   EXPECT_EQ(group.pending, 0U);
   EXPECT_EQ(group.consumers, 0U) << "the subscription must be closed when run() returns";
@@ -67,7 +67,7 @@ TEST_P(Conformance, P02_ConcurrentSubscribe) {
   done = true;
   threads.clear();
   for (const auto& [id, count] : seen.counts()) ASSERT_EQ(count, 1) << id;
-  EXPECT_EQ(group_info(*transport, test_stream, "many").handled, 5000U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "many").handled, 5000U));
 }
 
 TEST_P(Conformance, P03_ConcurrentTopics) {

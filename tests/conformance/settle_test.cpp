@@ -37,7 +37,7 @@ TEST_P(Conformance, P17_DoubleAck) {
   EXPECT_FALSE(twice.at(0).stale);
   EXPECT_TRUE(twice.at(1).stale);
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 2U);
+  EXPECT_TRUE(counts(group.handled, 2U));
   EXPECT_EQ(group.dead_letters, 0U);
   EXPECT_EQ(group.retrying, 0U);
   EXPECT_EQ(group.pending, 1U);
@@ -112,7 +112,7 @@ TEST_P(Conformance, P21_DeliveryCount_OfDeaths) {
   }
   dead.clear();
   EXPECT_TRUE(fetch_all(*last).empty());
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 3U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 3U));
 }
 
 TEST_P(Conformance, P26_PartialBatchFailure) {
@@ -135,7 +135,7 @@ TEST_P(Conformance, P26_PartialBatchFailure) {
   EXPECT_EQ(id_of(again.envelope), id_of(all[5].envelope));
   EXPECT_EQ(again.attempt, 2U);
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 8U);
+  EXPECT_TRUE(counts(group.handled, 8U));
   EXPECT_EQ(group.dead_letters, 1U);
 }
 
@@ -165,7 +165,7 @@ TEST_P(Conformance, P35_StaleAck) {
   const Delivery second = only(*b);
   EXPECT_EQ(second.attempt, 1U);
   settle_done(*b, {second});
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 2U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 2U));
   EXPECT_EQ(group_info(*transport, test_stream, "reader").dead_letters, 0U);
 }
 
@@ -187,11 +187,11 @@ TEST_P(Conformance, P48_BatchHalf) {
       {.size = 10, .wait = 0ms, .handler = {.backoff = {.first = 1s, .jitter = false}}});
   harness.add(service);
   harness.settle();
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 7U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 7U));
   EXPECT_EQ(group_info(*transport, test_stream, "reader").retrying, 3U);
   harness.advance(2s);
   for (const auto& [n, count] : calls) EXPECT_EQ(count, n % 4 == 1 ? 2 : 1) << n;
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 10U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 10U));
 }
 
 TEST_P(Conformance, P56_ReplayDuringLive) {
@@ -355,7 +355,7 @@ TEST_P(Conformance, P65_RetryPrivate) {
   transport->move({test_stream, "fails"}, {.states = {ShelfState::dead}}, transport::ShelfAction::hand_out);
   EXPECT_EQ(fetch_all(*fails).size(), 1U);
   EXPECT_TRUE(fetch_all(*works).empty()) << "a redrive of one group reached another";
-  EXPECT_EQ(group_info(*transport, test_stream, "works").handled, 1U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "works").handled, 1U));
   EXPECT_EQ(read_envelopes(*transport, test_stream).size(), 1U);
 }
 

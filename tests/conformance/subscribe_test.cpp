@@ -30,7 +30,7 @@ TEST_P(Conformance, P06_ContinueAfterClose) {
   EXPECT_EQ(settled.size(), 5000U);
   for (const auto& [id, count] : settled) ASSERT_EQ(count, 1) << id;
   const GroupInfo group = group_info(*transport, test_stream, "reader");
-  EXPECT_EQ(group.handled, 5000U);
+  EXPECT_TRUE(counts(group.handled, 5000U));
   EXPECT_EQ(group.pending, 0U);
 }
 
@@ -115,7 +115,7 @@ TEST_P(Conformance, P13_CancelResubscribe) {
   }
   EXPECT_EQ(seen.distinct(), 1000U);
   for (const auto& [id, count] : seen.counts()) ASSERT_EQ(count, 1) << id << ": a drained stop delivers nothing twice";
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").handled, 1000U);
+  EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 1000U));
 }
 
 TEST_P(Conformance, P20_Cancel) {

@@ -27,7 +27,7 @@ int run_groups(const Common& common, const GroupsArguments& arguments) {
         group_json(group),
         {group.stream, group.owner.empty() ? group.group : group.group + " (" + group.owner + ")", cell(group.lag),
          std::to_string(group.pending), std::to_string(group.retrying), std::to_string(group.dead_letters),
-         std::to_string(group.handled), cell(group.ignored), cell(group.oldest_age), std::to_string(group.consumers),
+         cell(group.handled), cell(group.ignored), cell(group.oldest_age), std::to_string(group.consumers),
          joined(group.types), group.paused ? "paused" : "running"});
   }
   listing.finish();

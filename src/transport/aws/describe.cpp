@@ -85,7 +85,6 @@ void add_shelf(Store& store, GroupInfo& info) {
       info.types = group.types;
       info.paused = group.paused;
       info.owner = group.owner;
-      info.handled = group.handled;
     }
   }
 }

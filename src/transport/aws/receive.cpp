@@ -92,13 +92,10 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   delivery.block = block;
   delivery.envelope = {reinterpret_cast<const char*>(block.get()), body.size()};
   delivery.type = core::envelope_text(delivery.envelope, "type");
+  learn_type(source, delivery.type);
   delivery.stored_at = message.sent;
   delivery.stream = source;
-  std::uint32_t given_back = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    if (const auto found = released_.find(held.message); found != released_.end()) given_back = found->second;
-  }
+  const std::uint32_t given_back = store_.given_back(held.message);
   delivery.attempt = std::max(message.receives, given_back + 1) - given_back;
   delivery.origin = delivery.attempt > 1 ? Origin::retry : Origin::live;
   if (const std::string* const run = find_attribute(message, "run")) {

@@ -12,7 +12,6 @@ using Kind = Settlement::Kind;
 constexpr Millis patience_with_stores{30'000};
 constexpr std::size_t longest_error = 4096, longest_attribute = 1024;
 constexpr unsigned most_rounds = 4;  // Of entries that failed for the moment.
-constexpr std::size_t most_remembered = 100'000;
 
 void set_stale(Result& result) {
   result = {.code = ErrorCode::stale, .stale = true, .message = "aws: this delivery is not held any more"};
@@ -258,10 +257,9 @@ void AwsSubscription::settle(std::span<const Settlement> items, std::span<Result
         if (result.code != ErrorCode::ok && !result.stale) continue;
         const bool released = items[verdict.item].kind == Kind::release && !found->second.shelf;
         if (released) {
-          if (self.released_.size() > most_remembered) self.released_.clear();
-          ++self.released_[found->second.message];
+          self.store_.note_given_back(found->second.message);
         } else if (!verdict.hide) {
-          self.released_.erase(found->second.message);
+          self.store_.forget_given_back(found->second.message);
         }
         self.forget(verdict.serial);
       }
@@ -280,7 +278,9 @@ void AwsSubscription::give_back() {
   {
     const std::lock_guard lock(mutex_);
     const auto add = [&](const Held& held) {
-      if (!held.shelf) receipts[held.source].push_back(held.receipt);
+      if (held.shelf) return;
+      receipts[held.source].push_back(held.receipt);
+      store_.note_given_back(held.message);
     };
     for (const auto& [serial, held] : ledger_) add(held);
     for (const auto* const waiting : {&ready_, &alone_}) std::for_each(waiting->begin(), waiting->end(), add);

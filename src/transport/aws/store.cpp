@@ -9,6 +9,7 @@ Capabilities capabilities_of(const Transport* shelf, const Transport* archive) {
   // What AWS has acknowledged lies in several places.
   all.levels = {Level::process, Level::disk, Level::replicated};
   all.attempts = Capabilities::Attempts::upper_bound;
+  all.counts_crashes = false;
   all.from_beginning = false;
   all.read = archive != nullptr;
   all.shelf = shelf != nullptr;
@@ -48,6 +49,24 @@ Transport& Store::shelf_for(std::string_view what) const {
 Transport& Store::archive_for(std::string_view what) const {
   if (!archive_) refuse(what, "archive", "archive=sqlite:archive.db, which tidings archive fills");
   return *archive_;
+}
+
+std::uint32_t Store::given_back(const std::string& message) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = given_back_.find(message);
+  return found == given_back_.end() ? 0 : found->second;
+}
+
+void Store::note_given_back(const std::string& message) {
+  constexpr std::size_t most_remembered = 100'000;
+  const std::lock_guard lock(mutex_);
+  if (given_back_.size() >= most_remembered) given_back_.clear();
+  ++given_back_[message];
+}
+
+void Store::forget_given_back(const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  given_back_.erase(message);
 }
 
 void Store::join_shelf(GroupRef group) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <tidings/environment.hpp>
@@ -44,6 +46,11 @@ class Store {
   /// Makes the group on the shelf too, unless it is there.
   void join_shelf(GroupRef group);
 
+  /// How often this process gave a message back, uncounted; and that it did so once more, or need not know any more.
+  [[nodiscard]] std::uint32_t given_back(const std::string& message) const;
+  void note_given_back(const std::string& message);
+  void forget_given_back(const std::string& message);
+
   void publish(std::span<const Outgoing> items, Millis within, std::span<Result> results) {
     Publication(client_, topology_, environment_, capabilities_).run(items, within, results);
   }
@@ -59,6 +66,8 @@ class Store {
   Topology topology_;
   const std::shared_ptr<Transport> shelf_, archive_;
   const Capabilities capabilities_;
+  mutable std::mutex mutex_{};
+  std::unordered_map<std::string, std::uint32_t> given_back_{};
 };
 
 // describe.cpp

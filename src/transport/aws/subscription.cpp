@@ -39,12 +39,29 @@ AwsSubscription::AwsSubscription(Store& store, const Interest& interest)
 
 void AwsSubscription::join(Source& source) {
   source.queue = store_.topology().join(source.stream, interest_.service, interest_.types, deadline_in(Millis(60'000)));
-  if (shelf_ || !source.queue.filter) return;
-  // Without a shelf, the filter is what knows of other instances' types.
+  know_types(source);
+}
+
+// Without a shelf, the filter is what knows of other instances' types.
+void AwsSubscription::know_types(const Source& source) {
+  if (store_.shelf() != nullptr || (!source.queue.filter && !source.queue.everything)) return;
   std::set<std::string> all(interest_.types.begin(), interest_.types.end());
   if (types_) all.insert(types_->begin(), types_->end());
-  all.insert(source.queue.filter->begin(), source.queue.filter->end());
+  if (source.queue.filter) all.insert(source.queue.filter->begin(), source.queue.filter->end());
+  if (source.queue.everything) all.insert("*");
   types_ = std::make_shared<const std::vector<std::string>>(all.begin(), all.end());
+}
+
+// A type that nobody was known to handle may be that of an instance that joined since; that one widened the filter.
+void AwsSubscription::learn_type(std::uint32_t source, std::string_view type) {
+  if (store_.shelf() != nullptr || !types_ || type.empty() || WaitClock::now() < types_look_) return;
+  const auto known = [&](std::string_view name) { return std::binary_search(types_->begin(), types_->end(), name); };
+  if (known(type) || known("*")) return;
+  types_look_ = deadline_in(Millis(1'000));
+  if (is_command_stream(sources_[source].stream)) return;
+  sources_[source].queue.filter =
+      store_.topology().filter_of(sources_[source].stream, sources_[source].queue, deadline_in(patience));
+  know_types(sources_[source]);
 }
 
 AwsSubscription::~AwsSubscription() {

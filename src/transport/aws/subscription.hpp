@@ -67,6 +67,8 @@ class AwsSubscription final : public Subscription {
   };
 
   void join(Source& source);
+  void know_types(const Source& source);
+  void learn_type(std::uint32_t source, std::string_view type);
   [[nodiscard]] std::vector<Renewal> renewals_due(std::vector<AckToken>& lost) const;
   [[nodiscard]] std::optional<Error> hide_again(std::vector<Renewal>& renewals, std::vector<AckToken>& lost);
   bool forget(std::uint64_t serial);
@@ -108,7 +110,7 @@ class AwsSubscription final : public Subscription {
   std::vector<std::unique_ptr<Poll>> polls_{};
   std::size_t asked_ = 0;  // How many messages the polls under way may bring.
   std::size_t turn_ = 0;
-  WaitClock::time_point shelf_look_{};
+  WaitClock::time_point shelf_look_{}, types_look_{};
   std::shared_ptr<const std::vector<std::string>> types_{};
 
   mutable std::mutex mutex_{};  // Never held across a call.
@@ -118,7 +120,6 @@ class AwsSubscription final : public Subscription {
   std::uint64_t next_serial_ = 1;
   std::size_t bytes_ = 0;
   bool running_alone_ = false;
-  std::unordered_map<std::string, std::uint32_t> released_{};  // How often we gave a message back, uncounted.
   std::vector<AckToken> lost_{};
 };
 

@@ -8,7 +8,7 @@
 namespace tidings::transport::aws {
 namespace {
 
-constexpr std::string_view owner_tag = "tidings:owner";
+constexpr std::string_view owner_tag = "tidings:owner", types_tag = "tidings:types";
 // Dead letters are kept as long as SQS can, since nobody may look for days; what waits to be handled for less, so that
 // it reaches the dead letters with time left.
 constexpr std::string_view dead_retention = "1209600", queue_retention = "345600";
@@ -205,12 +205,37 @@ Queue Topology::join(std::string_view stream, std::string_view service, const st
   return queue;
 }
 
-void Topology::own(const Queue& queue, std::string_view stream, std::string_view service,
-                   WaitClock::time_point deadline) {
+Attributes Topology::tags_of(const Queue& queue, WaitClock::time_point deadline) {
   std::string body;
   sqs::write_list_queue_tags(body, queue.url);
-  const Attributes tags = sqs::read_tags(call(Service::sqs, "ListQueueTags", body, queue.name, deadline).body);
-  const std::string owner = value_of(tags, owner_tag);
+  return sqs::read_tags(call(Service::sqs, "ListQueueTags", body, queue.name, deadline).body);
+}
+
+void Topology::tag(const Queue& queue, std::string_view name, std::string_view value, WaitClock::time_point deadline) {
+  std::string body;
+  sqs::write_tag_queue(body, queue.url, {{std::string(name), std::string(value)}});
+  (void)call(Service::sqs, "TagQueue", body, queue.name, deadline);
+}
+
+// Whether some instance handles all types, which a filter could not say; a tag does.
+bool Topology::takes_everything(const Queue& queue, const std::vector<std::string>& types,
+                                WaitClock::time_point deadline) {
+  if (value_of(tags_of(queue, deadline), types_tag) == "*") return true;
+  if (std::find(types.begin(), types.end(), "*") == types.end()) return false;
+  if (mode_ == TopologyMode::create) tag(queue, types_tag, "*", deadline);
+  return true;
+}
+
+std::optional<std::set<std::string>> Topology::filter_of(std::string_view stream, const Queue& queue,
+                                                         WaitClock::time_point deadline) {
+  const std::string arn = find_subscription(topic(stream, deadline), queue.arn, deadline);
+  if (arn.empty()) return std::nullopt;
+  return read_filter(value_of(subscription_attributes(arn, deadline), "FilterPolicy"));
+}
+
+void Topology::own(const Queue& queue, std::string_view stream, std::string_view service,
+                   WaitClock::time_point deadline) {
+  const std::string owner = value_of(tags_of(queue, deadline), owner_tag);
   if (owner == service) return;
   if (!owner.empty()) {
     throw Error(ErrorCode::conflict, std::string(stream) + " belongs to the service " + owner + ", so " +
@@ -219,13 +244,11 @@ void Topology::own(const Queue& queue, std::string_view stream, std::string_view
                                          "to hand it over");
   }
   if (mode_ == TopologyMode::check) differs(queue.name + " has no owner", {});
-  sqs::write_tag_queue(body, queue.url, {{std::string(owner_tag), std::string(service)}});
-  (void)call(Service::sqs, "TagQueue", body, queue.name, deadline);
+  tag(queue, owner_tag, service, deadline);
   // Two that came at once both wrote; one of them stands there now.
-  sqs::write_list_queue_tags(body, queue.url);
-  const Attributes now = sqs::read_tags(call(Service::sqs, "ListQueueTags", body, queue.name, deadline).body);
-  if (value_of(now, owner_tag) != service) {
-    throw Error(ErrorCode::conflict, std::string(stream) + " was taken by the service " + value_of(now, owner_tag) +
+  const std::string now = value_of(tags_of(queue, deadline), owner_tag);
+  if (now != service) {
+    throw Error(ErrorCode::conflict, std::string(stream) + " was taken by the service " + now +
                                          " at the same time; a command has one owner");
   }
 }
@@ -253,12 +276,13 @@ Attributes Topology::subscription_attributes(const std::string& arn, WaitClock::
 
 void Topology::subscribe(Queue& queue, const std::string& topic_arn, const std::string& dead_arn,
                          const std::vector<std::string>& types, WaitClock::time_point deadline) {
+  queue.everything = takes_everything(queue, types, deadline);
   const std::string known = find_subscription(topic_arn, queue.arn, deadline);
   if (!known.empty()) return mend_subscription(queue, known, dead_arn, types, deadline);
   if (mode_ == TopologyMode::check) differs(queue.name + " is not subscribed to " + topic_arn, {});
   const std::set<std::string> ours(types.begin(), types.end());
   Attributes attributes{{"RawMessageDelivery", "true"}, {"RedrivePolicy", write_redrive({.target = dead_arn})}};
-  if (const std::string filter = write_filter(ours); !filter.empty()) {
+  if (const std::string filter = write_filter(ours); !filter.empty() && !queue.everything) {
     attributes["FilterPolicy"] = filter;
     queue.filter = ours;
   }
@@ -292,7 +316,16 @@ void Topology::mend_subscription(Queue& queue, const std::string& arn, const std
     set("RedrivePolicy", write_redrive({.target = dead_arn}));
   }
   const std::string filter = value_of(has, "FilterPolicy");
-  if (filter.empty() || filter == "{}") return;
+  if (filter.empty() || filter == "{}") {
+    // Made by hand, or by group create: who comes first says what the service handles, so that instances of other
+    // versions can know it.
+    const std::set<std::string> ours(types.begin(), types.end());
+    const std::string text = write_filter(ours);
+    if (queue.everything || text.empty() || mode_ != TopologyMode::create) return;
+    set("FilterPolicy", text);
+    queue.filter = ours;
+    return;
+  }
   auto lets = read_filter(filter);
   if (!lets) {
     tell("the subscription of " + queue.name + " has a filter that somebody else wrote: " + filter + "; left");
@@ -300,6 +333,7 @@ void Topology::mend_subscription(Queue& queue, const std::string& arn, const std
   }
   std::set<std::string> wanted = *lets;
   wanted.insert(types.begin(), types.end());
+  if (queue.everything) wanted = {"*"};
   if (wanted != *lets) {
     std::string added;
     for (const std::string& type : wanted) {

@@ -35,7 +35,8 @@ struct Queue {
   std::string dead_url{};
   /// The types that the subscription lets through; nothing where everything comes.
   std::optional<std::set<std::string>> filter{};
-  bool made = false;  ///< It was not there before.
+  bool everything = false;  ///< Some instance handles every type.
+  bool made = false;        ///< It was not there before.
 };
 
 class Topology {
@@ -56,6 +57,9 @@ class Topology {
   /// Error{conflict} for a command stream that another service owns.
   [[nodiscard]] Queue join(std::string_view stream, std::string_view service, const std::vector<std::string>& types,
                            WaitClock::time_point deadline);
+  /// What a queue's subscription lets through now; nothing where that is everything, or of another's making.
+  [[nodiscard]] std::optional<std::set<std::string>> filter_of(std::string_view stream, const Queue& queue,
+                                                               WaitClock::time_point deadline);
   /// The URL of a group's queue; empty when there is none.
   [[nodiscard]] std::string find_queue(const std::string& name, WaitClock::time_point deadline);
   /// Ends the subscription, then removes the queue and its dead letters.
@@ -84,6 +88,10 @@ class Topology {
                  const std::vector<std::string>& types, WaitClock::time_point deadline);
   void mend_subscription(Queue& queue, const std::string& arn, const std::string& dead_arn,
                          const std::vector<std::string>& types, WaitClock::time_point deadline);
+  [[nodiscard]] Attributes tags_of(const Queue& queue, WaitClock::time_point deadline);
+  void tag(const Queue& queue, std::string_view name, std::string_view value, WaitClock::time_point deadline);
+  [[nodiscard]] bool takes_everything(const Queue& queue, const std::vector<std::string>& types,
+                                      WaitClock::time_point deadline);
   void own(const Queue& queue, std::string_view stream, std::string_view service, WaitClock::time_point deadline);
   void differs(const std::string& what, const std::string& mend);
   void tell(const std::string& line) const { log_(LogLevel::warning, "aws: " + line); }

@@ -156,7 +156,7 @@ void add_group(GroupInfo& whole, const GroupInfo& part) {
   whole.pending += part.pending;
   whole.retrying += part.retrying;
   whole.dead_letters += part.dead_letters;
-  whole.handled += part.handled;
+  if (whole.handled && part.handled) *whole.handled += *part.handled;
   if (whole.ignored && part.ignored) *whole.ignored += *part.ignored;
   if (part.oldest_age) whole.oldest_age = std::max(whole.oldest_age.value_or(Millis(0)), *part.oldest_age);
   whole.consumers = std::max(whole.consumers, part.consumers);
