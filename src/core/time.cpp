@@ -152,7 +152,7 @@ std::optional<Wall> parse_own_time(std::string_view text) noexcept {
   constexpr std::string_view form = "0000-00-00T00:00:00.000Z",
                              slack = "\6\6\6\6\17\6\6\17\6\6\17\6\6\17\6\6\17\6\6\17\6\6\6\17";
   if (text.size() != form.size()) return std::nullopt;
-  unsigned char values[form.size()];
+  unsigned char values[form.size()] = {};
   std::uint64_t wrong = 0;
   const auto eight = [](const void* from) {
     std::uint64_t word = 0;

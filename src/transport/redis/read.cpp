@@ -19,7 +19,8 @@ bool RedisSubscription::end_dropped(WaitClock::time_point deadline) {
   bool ended = std::exchange(ended_, true);
   std::vector<std::pair<std::string, Commands>> left;
   for (; !dropped_.empty(); dropped_.pop_back()) {
-    auto& [stream, command] = dropped_.back();
+    const std::string& stream = dropped_.back().first;
+    const Commands& command = dropped_.back().second;
     const auto joined =
         std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.stream == stream; });
     if (joined != joined_.end() && is_away(*joined)) {
@@ -248,6 +249,7 @@ void RedisSubscription::unblock(const std::vector<Reader*>& readers) {
 
 // Waits until one of these has something; those that have nothing then are told to give up waiting.
 void RedisSubscription::await_any(const std::vector<Reader*>& readers, Millis wait) {
+  if (readers.size() == 1) return;  // Whoever receives waits.
   std::vector<pollfd> waiting;
   for (const Reader* reader : readers) {
     if (reader->connection->buffered()) wait = Millis(0);
