@@ -31,6 +31,8 @@ constexpr std::string_view failpoints[] = {
     "sqlite.in_checkpoint",
     "redis.before_settle_commit",
     "redis.after_settle_commit",
+    "aws.before_settle_commit",
+    "aws.after_settle_commit",
     "runtime.before_handler",
     "runtime.after_handler",
     "runtime.before_settle",

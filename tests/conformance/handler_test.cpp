@@ -80,7 +80,9 @@ TEST_P(Conformance, P22_ErrorHandlerThrows) {
   harness.add(service);
   harness.settle();
   EXPECT_EQ(hooks, 1);
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").retrying, 1U) << "the event must stay";
+  // A queue counts what it hides until its time, whatever for.
+  const GroupInfo group = group_info(*transport, test_stream, "reader");
+  EXPECT_EQ(group.retrying + (transport->capabilities().exact_lag ? 0 : group.pending), 1U) << "the event must stay";
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 1U));
   harness.advance(60s);
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 2U));

@@ -3,6 +3,7 @@
 
 #include <tidings/stream.hpp>
 
+#include "core/failpoint.hpp"
 #include "transport/aws/subscription.hpp"
 
 namespace tidings::transport::aws {
@@ -175,8 +176,7 @@ void AwsSubscription::settle_on_shelf(std::span<const Settlement> items, std::sp
 }
 
 // Deletes what is finished, and hides what comes again, by tens.
-void AwsSubscription::tell_queues(std::span<const Settlement> items, std::span<Result> results,
-                                  const Verdicts& verdicts) {
+void AwsSubscription::tell_queues(std::span<Result> results, const Verdicts& verdicts) {
   using Verdict = Verdicts::Verdict;
   std::map<std::pair<std::uint32_t, bool>, std::vector<const Verdict*>> open;
   for (const Verdict& verdict : verdicts.all) {
@@ -235,7 +235,6 @@ void AwsSubscription::tell_queues(std::span<const Settlement> items, std::span<R
       }
     }
   }
-  (void)items;
 }
 
 void AwsSubscription::settle(std::span<const Settlement> items, std::span<Result> results) {
@@ -269,7 +268,9 @@ void AwsSubscription::settle(std::span<const Settlement> items, std::span<Result
   store_outputs(items, results, verdicts);
   bury(items, results, verdicts);
   settle_on_shelf(items, results, verdicts);
-  tell_queues(items, results, verdicts);
+  TIDINGS_FAILPOINT("aws.before_settle_commit");
+  tell_queues(results, verdicts);
+  TIDINGS_FAILPOINT("aws.after_settle_commit");
 }
 
 // Gives everything back at once, that others need not wait for it.

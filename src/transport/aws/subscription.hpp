@@ -90,7 +90,7 @@ class AwsSubscription final : public Subscription {
   void store_outputs(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
   void bury(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
   void settle_on_shelf(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
-  void tell_queues(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
+  void tell_queues(std::span<Result> results, const Verdicts& verdicts);
   [[nodiscard]] ShelfItem shelf_item_of(const Held& held, const Settlement& item) const;
   void give_back();
 
