@@ -50,10 +50,18 @@ void RedisSubscription::add(std::uint32_t stream, std::uint32_t partition, const
 // Joins partitions that were added since.
 void RedisSubscription::grow(WaitClock::time_point deadline) {
   for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
-    const auto first =
-        std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.index == i; });
-    if (is_away(*first)) continue;
-    const PartitionNames names = store_.partitions().names(interest_.streams[i], deadline, Partitions::Asks::raise);
+    Joined& first = *std::find_if(joined_.begin(), joined_.end(), [&](const Joined& each) { return each.index == i; });
+    if (is_away(first)) continue;
+    const auto begun = WaitClock::now();
+    PartitionNames names;
+    try {
+      const auto until = one_of_several() ? deadline_in(patience_with_one) : deadline;
+      names = store_.partitions().names(interest_.streams[i], until, Partitions::Asks::raise);
+    } catch (const Error& error) {
+      if (!one_of_several() || !error.retryable()) throw;
+      set_away(first, error, std::chrono::floor<Millis>(WaitClock::now() - begun));
+      continue;
+    }
     std::uint32_t known = 0;
     for (const Joined& joined : joined_) known = joined.index == i ? std::max(known, joined.partition + 1) : known;
     for (std::uint32_t k = known; k < names->size(); ++k) {
@@ -61,9 +69,9 @@ void RedisSubscription::grow(WaitClock::time_point deadline) {
       add(i, k, (*names)[k]);
     }
   }
-  // Where this fails it is done again before anything is read.
+  // Where this fails it is done again before anything is read; of several servers, each stream's look joins it.
   for (Joined& joined : joined_) {
-    if (!joined.member && !is_away(joined)) join(joined, member_, deadline);
+    if (!joined.member && !one_of_several()) join(joined, member_, deadline);
   }
   grown_ = deadline_in(Partitions::fresh);
 }
