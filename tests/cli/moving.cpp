@@ -40,7 +40,7 @@ Account account_of(const std::vector<std::string>& envelopes, int count) {
       ++account.repeated;
     } else {
       int& before = last.emplace(key_of(number), -1).first->second;
-      if (number < before) ++account.disordered;
+      if (number < before) ++(key_of(number).empty() ? account.astray : account.disordered);
       before = std::max(before, number);
     }
   }

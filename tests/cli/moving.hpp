@@ -16,7 +16,9 @@ namespace tidings::cli_test {
 
 /// What became of `count` numbered events, told from envelopes in the order in which a target stored them.
 struct Account {
-  int lost = 0, repeated = 0, foreign = 0, disordered = 0;
+  int lost = 0, repeated = 0, foreign = 0;
+  int disordered = 0;  ///< Of one key, behind a later one.
+  int astray = 0;      ///< Without a key, behind a later one without.
 };
 [[nodiscard]] Account account_of(const std::vector<std::string>& envelopes, int count);
 
