@@ -211,6 +211,66 @@ TEST_F(Bridge, WhatTheTargetCannotTakeIsPutAsideAndItsKeyGoesOn) {
   EXPECT_EQ(value(dead[0], "id") + " " + value(dead[0], "reason"), "b rejected");
 }
 
+TEST_F(Bridge, DeadLettersGoAlongOnce) {
+  support::RedisServer server;
+  const std::string from = file_url("a.db"), to = server.url();
+  fill(from, 0, 3);
+  server.cli("XGROUP", "CREATE", "events:user", "search", "$", "MKSTREAM");
+  (void)tidings({"consume", "events:user", "--group", "search", "--max", "3", "--exec", "exit 65", "-u", from});
+  const Words look{"dlq", "ls", "--group", "search", "--json", "-u"};
+  const auto letters = [&](const std::string& url) {
+    Words words = look;
+    words.push_back(url);
+    std::string text;
+    for (const std::string& each : elements(expect_ok(words))) {
+      text += value(each, "id") + " " + value(each, "reason") + " " + value(each, "attempts") + " " +
+              value(each, "first_failed_at") + "\n";
+    }
+    return text;
+  };
+  const std::string before = letters(from);
+  ASSERT_EQ(lines(before).size(), 3U);
+  // Dies when they are on the target and not yet dropped.
+  setting_.variables["TIDINGS_FAILPOINT"] = "sqlite.before_move_commit";
+  EXPECT_EQ(start_bridge(from, to, {"--dead-letters", "search"})->wait().code, 1000 + SIGKILL);
+  setting_.variables.erase("TIDINGS_FAILPOINT");
+  EXPECT_EQ(letters(from), before);
+  EXPECT_EQ(letters(to), before);
+  const Outcome outcome = start_bridge(from, to, {"--dead-letters", "search", "--max", "3"})->wait();
+  EXPECT_NE(outcome.err.find("3 dead letters of search of events:user went along"), std::string::npos) << outcome.err;
+  EXPECT_EQ(letters(from), "");
+  EXPECT_EQ(letters(to), before);
+}
+
+TEST_F(Bridge, AnItemThatFailsLetsNoneOfItsKeyPass) {
+  support::AwsStub aws;
+  const std::string from = file_url("a.db"), to = aws_url(aws);
+  expect_ok({"group", "create", "events:user", "--group", "search", "-u", to});
+  fill(from, 0, 1'000);
+  aws.fail_entries(
+      "PublishBatch", [](const std::string&, const std::string& body) { return body.find("k3") != std::string::npos; },
+      {}, 30);
+  EXPECT_EQ(value(move_all(from, to), "moved"), "1000");
+  std::vector<std::string> bodies;
+  for (const support::AwsMessage& message : aws.sent("t-search-events-user")) bodies.push_back(message.body);
+  const Account account = account_of(bodies, 1'000);
+  EXPECT_EQ(account.lost + account.foreign + account.disordered, 0);
+}
+
+TEST_F(Bridge, ATargetThatRefusesUsEndsItAndSettlesNothing) {
+  support::AwsStub aws;
+  const std::string from = file_url("a.db"), to = aws_url(aws);
+  expect_ok({"group", "create", "events:user", "--group", "search", "-u", to});
+  fill(from, 0, 10);
+  aws.deny("sns:Publish");
+  const Outcome outcome = start_bridge(from, to)->wait();
+  EXPECT_EQ(outcome.code, 4) << outcome.err;
+  EXPECT_EQ(group_value(from, "bridge", "handled") + group_value(from, "bridge", "dead_letters"), "00");
+  aws.allow("sns:Publish");
+  EXPECT_EQ(value(move_all(from, to), "moved"), "10");
+  EXPECT_EQ(aws.sent("t-search-events-user").size(), 10U);
+}
+
 TEST_F(Bridge, ASecondOneWaitsAndTakesOver) {
   const std::string from = file_url("a.db"), to = file_url("b.db");
   fill(from, 0, 10);
@@ -262,6 +322,7 @@ TEST_F(Bridge, WrongCommandLines) {
            {"bridge", "--from", a, "--to", b, "events:user", "--lease", "1ms"},
            {"bridge", "--from", a, "--to", b, "events:user", "--until-idle", "5"},
            {"bridge", "--from", a, "--to", b, "events:user", "-u", a},
+           {"bridge", "--from", a, "--to", b, "events:user", "--dead-letters", "a b"},
            {"archive", "events:user", "-u", a},
            {"archive", "events:user", "-u", a, "--to", a},
        }) {

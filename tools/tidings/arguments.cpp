@@ -349,6 +349,9 @@ void Program::add_moves() {
           [this] { return run_bridge(common_, bridge_); });
   bridge->add_option("--from", bridge_.from, "The engine that is left")->required()->option_text("URL");
   bridge->add_option("--to", bridge_.to, "The engine that is moved to")->required()->option_text("URL");
+  bridge->add_option("--dead-letters", bridge_.dead_letters, "Takes the dead letters of this group along (repeatable)")
+      ->allow_extra_args(false)
+      ->option_text("G");
   add_move_options(bridge, bridge_, "bridge");
   CLI::App* archive = add(&app_, "archive", "Keeps every event in a log of its own, to read and to replay from",
                           "tidings archive events:user -u 'aws://eu-west-1?prefix=prod' --to sqlite:archive.db",

@@ -11,6 +11,7 @@
 #include "interrupt.hpp"
 #include "mover.hpp"
 #include "output.hpp"
+#include "shelf_move.hpp"
 
 namespace tidings::cli {
 
@@ -61,6 +62,7 @@ MoveOptions move_options(const MoveArguments& arguments) {
   options.streams.erase(std::unique(options.streams.begin(), options.streams.end()), options.streams.end());
   for (const std::string& stream : options.streams) check_names(stream, {});
   check_service(arguments.group);
+  for (const std::string& group : arguments.dead_letters) check_service(group);
   options.group = arguments.group;
   options.max = arguments.max;
   if (!arguments.until_idle.empty()) options.until_idle = duration_value("--until-idle", arguments.until_idle);
@@ -139,6 +141,17 @@ void make_group(transport::Transport& source, const MoveOptions& options) {
   (void)source.subscribe(interest);
 }
 
+/// Repeated after a failure, it moves what is left.
+void take_dead_letters(transport::Transport& source, transport::Transport& target, const MoveOptions& options,
+                       const std::vector<std::string>& groups) {
+  for (const std::string& name : groups) {
+    for (const std::string& stream : options.streams) {
+      const std::uint64_t count = move_dead_letters(source, target, {stream, group_of(stream, name)});
+      complain(std::to_string(count) + " dead letters of " + name + " of " + stream + " went along");
+    }
+  }
+}
+
 std::string summary(const Passage& passage, Millis time) {
   return JsonObject()
              .number("moved", passage.moved())
@@ -167,6 +180,7 @@ int run_move(const Common& common, const MoveArguments& arguments, const std::st
   if (!target) return interrupt.exit_code();
   const bool sound = patiently(interrupt, "the target", [&] {
     if (leads_on) look_at_target(target->transport(), options, Url::parse(arguments.to).redacted());
+    take_dead_letters(source->transport(), target->transport(), options, arguments.dead_letters);
   });
   if (!sound) return interrupt.exit_code();
   const Steady began = system_clock().steady();

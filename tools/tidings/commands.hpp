@@ -84,6 +84,7 @@ int run_replay(const Common& common, const ReplayArguments& arguments);
 struct MoveArguments {
   std::string from{}, to{};  ///< Without `from`: the engine that --url names.
   std::vector<std::string> streams{};
+  std::vector<std::string> dead_letters{};  ///< Groups whose dead letters go along.
   std::string group{}, start{}, until_idle{}, lease{};
   std::uint64_t max = 0;
 };
