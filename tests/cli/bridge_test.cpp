@@ -242,19 +242,27 @@ TEST_F(Bridge, DeadLettersGoAlongOnce) {
   EXPECT_EQ(letters(to), before);
 }
 
-TEST_F(Bridge, AnItemThatFailsLetsNoneOfItsKeyPass) {
+TEST_F(Bridge, AnItemThatFailsLetsNoneOfItsKeyPassAlsoBehindAStop) {
   support::AwsStub aws;
   const std::string from = file_url("a.db"), to = aws_url(aws);
   expect_ok({"group", "create", "events:user", "--group", "search", "-u", to});
   fill(from, 0, 1'000);
+  std::atomic<bool> fails{true};
   aws.fail_entries(
-      "PublishBatch", [](const std::string&, const std::string& body) { return body.find("k3") != std::string::npos; },
-      {}, 30);
-  EXPECT_EQ(value(move_all(from, to), "moved"), "1000");
+      "PublishBatch",
+      [&](const std::string&, const std::string& body) { return fails && body.find("k3") != std::string::npos; }, {},
+      1'000'000);
+  const auto running = start_bridge(from, to);
+  running->await_error("trying again in");
+  running->signal(SIGTERM);
+  EXPECT_EQ(running->wait().code, 0);
+  EXPECT_GT(aws.sent("t-search-events-user").size(), 100U) << "the others of the first fetch are there";
+  fails = false;
+  (void)move_all(from, to);
   std::vector<std::string> bodies;
   for (const support::AwsMessage& message : aws.sent("t-search-events-user")) bodies.push_back(message.body);
   const Account account = account_of(bodies, 1'000);
-  EXPECT_EQ(account.lost + account.foreign + account.disordered, 0);
+  EXPECT_EQ(account.lost + account.foreign + account.disordered + account.repeated, 0);
 }
 
 TEST_F(Bridge, ATargetThatRefusesUsEndsItAndSettlesNothing) {

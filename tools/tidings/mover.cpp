@@ -15,6 +15,8 @@ namespace {
 
 /// The most that a bridge holds, and so the most that its death repeats.
 constexpr std::size_t window = 512;
+/// What is not stored by then is tried again by us, who can say so and can be stopped in between.
+constexpr Millis publish_within{3'000};
 constexpr Millis first_pause{500}, longest_pause{30'000}, longest_wait{1'000};
 constexpr Millis progress_on_terminal{3'000}, progress_in_log{30'000};
 
@@ -74,7 +76,6 @@ Mover::Mover(Bus& source, Bus& target, MoveOptions options, const Interrupt& int
     : source_(source.transport()),
       target_(target.transport()),
       level_(target.level()),
-      deadline_(target.options().deadline),
       options_(std::move(options)),
       interrupt_(interrupt),
       idle_since_(system_clock().steady()),
@@ -295,7 +296,7 @@ Passage::Answer Mover::publish_once(const Parcels& parcels, const std::vector<st
   }
   std::vector<transport::Result> results(items.size());
   try {
-    target_.publish(items, level_, deadline_, results);
+    target_.publish(items, level_, publish_within, results);
   } catch (const Error& error) {
     if (!error.retryable()) throw Error(error.code(), "the target: " + std::string(error.what()));
     passage_.unknown(next);

@@ -84,7 +84,6 @@ class Mover {
   transport::Transport& source_;
   transport::Transport& target_;
   const Level level_;
-  const Millis deadline_;
   const MoveOptions options_;
   const Interrupt& interrupt_;
   Passage passage_{};
