@@ -244,9 +244,10 @@ TEST_F(Bridge, DeadLettersGoAlongOnce) {
 
 TEST_F(Bridge, AnItemThatFailsLetsNoneOfItsKeyPassAlsoBehindAStop) {
   support::AwsStub aws;
-  const std::string from = file_url("a.db"), to = aws_url(aws);
+  const support::RedisServer server;
+  const std::string from = server.url(), to = aws_url(aws);
   expect_ok({"group", "create", "events:user", "--group", "search", "-u", to});
-  fill(from, 0, 1'000);
+  fill(from, 0, 3'000);
   std::atomic<bool> fails{true};
   aws.fail_entries(
       "PublishBatch",
@@ -261,7 +262,7 @@ TEST_F(Bridge, AnItemThatFailsLetsNoneOfItsKeyPassAlsoBehindAStop) {
   (void)move_all(from, to);
   std::vector<std::string> bodies;
   for (const support::AwsMessage& message : aws.sent("t-search-events-user")) bodies.push_back(message.body);
-  const Account account = account_of(bodies, 1'000);
+  const Account account = account_of(bodies, 3'000);
   EXPECT_EQ(account.lost + account.foreign + account.disordered + account.repeated, 0);
 }
 
