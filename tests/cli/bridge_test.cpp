@@ -161,12 +161,13 @@ TEST_F(Bridge, ASourceThatIsDownIsWaitedFor) {
 TEST_F(Bridge, SignalsEndIt) {
   const std::string from = file_url("a.db"), to = file_url("b.db");
   fill(from, 0, 10);
-  for (const auto& [number, code] : {std::pair{SIGTERM, 0}, std::pair{SIGINT, 130}}) {
-    const auto running = start_bridge(from, to, {"--group", "g" + std::to_string(number)});
-    await([&] { return group_value(from, "g" + std::to_string(number), "handled") == "10"; }, "all is moved");
-    running->signal(number);
+  for (const auto& ending : {std::pair{SIGTERM, 0}, std::pair{SIGINT, 130}}) {
+    const std::string group = "g" + std::to_string(ending.first);
+    const auto running = start_bridge(from, to, {"--group", group});
+    await([&] { return group_value(from, group, "handled") == "10"; }, "all is moved");
+    running->signal(ending.first);
     const Outcome outcome = running->wait();
-    EXPECT_EQ(outcome.code, code);
+    EXPECT_EQ(outcome.code, ending.second);
     EXPECT_EQ(value(outcome.out, "moved"), "10");
   }
   const auto waiting = start_bridge(from, "sqlite:" + directory_ + "/nowhere/b.db");
