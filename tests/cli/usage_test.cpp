@@ -29,7 +29,7 @@ TEST_F(Usage, AMistypedWordIsNamedWithTheNearestOne) {
 }
 
 TEST_F(Usage, CommandsOfLaterVersionsAreRefusedByName) {
-  for (const std::string command : {"bridge", "archive", "catalog", "trigger", "console", "dev", "context"}) {
+  for (const std::string command : {"catalog", "trigger", "console", "dev", "context"}) {
     const Outcome outcome = tidings({command});
     EXPECT_EQ(outcome.code, 2) << command;
     EXPECT_NE(outcome.err.find("'" + command + "' is not offered"), std::string::npos) << outcome.err;

@@ -19,7 +19,7 @@ namespace tidings::cli {
 
 namespace {
 
-constexpr std::string_view later_commands[] = {"bridge", "archive", "catalog", "trigger", "console", "dev", "context"};
+constexpr std::string_view later_commands[] = {"catalog", "trigger", "console", "dev", "context"};
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -95,6 +95,8 @@ class Program {
   void add_dlq();
   void add_replay();
   void add_lookups();
+  void add_moves();
+  void add_move_options(CLI::App* app, MoveArguments& to, const std::string& group);
   void add_group();
   void add_bench();
   void add_rest();
@@ -118,6 +120,7 @@ class Program {
   PendingArguments pending_{};
   DlqArguments dlq_{};
   ReplayArguments replay_{};
+  MoveArguments bridge_{}, archive_{};
   GetArguments get_{};
   TraceArguments trace_{};
   GroupArguments group_{};
@@ -141,6 +144,7 @@ Program::Program() {
   add_dlq();
   add_replay();
   add_lookups();
+  add_moves();
   add_group();
   add_bench();
   add_rest();
@@ -323,6 +327,37 @@ void Program::add_lookups() {
   CLI::App* trace = add(&app_, "trace", "Shows one request across services, as a sequence", "tidings trace req_1",
                         [this] { return run_trace(common_, trace_); });
   trace->add_option("CORRELATION_ID", trace_.correlation, "The request's correlation id")->required();
+}
+
+void Program::add_move_options(CLI::App* app, MoveArguments& to, const std::string& group) {
+  to.group = group;
+  app->add_option("STREAM", to.streams, "Streams, such as events:user or commands:send.email")->required();
+  app->add_option("-g,--group", to.group, "Its place in the streams; else " + group + ". Of commands: their owner")
+      ->option_text("G");
+  app->add_option("--start", to.start, "Where a new group starts: a time, a duration ago, beginning or end")
+      ->option_text("PLACE");
+  app->add_option("--max", to.max, "Stops after N moved or dead-lettered events")->check(count)->option_text("N");
+  app->add_option("--until-idle", to.until_idle, "Stops when nothing came for DUR")->option_text("DUR");
+  app->add_option("--lease", to.lease, "How soon another one takes over when this one hangs; else 30s")
+      ->option_text("DUR");
+}
+
+void Program::add_moves() {
+  CLI::App* bridge =
+      add(&app_, "bridge", "Moves a live system: what comes to one engine is published on another, unchanged",
+          "tidings bridge --from redis://localhost --to 'aws://eu-west-1?prefix=prod' events:user",
+          [this] { return run_bridge(common_, bridge_); });
+  bridge->add_option("--from", bridge_.from, "The engine that is left")->required()->option_text("URL");
+  bridge->add_option("--to", bridge_.to, "The engine that is moved to")->required()->option_text("URL");
+  bridge->add_option("--dead-letters", bridge_.dead_letters, "Takes the dead letters of this group along (repeatable)")
+      ->allow_extra_args(false)
+      ->option_text("G");
+  add_move_options(bridge, bridge_, "bridge");
+  CLI::App* archive = add(&app_, "archive", "Keeps every event in a log of its own, to read and to replay from",
+                          "tidings archive events:user -u 'aws://eu-west-1?prefix=prod' --to sqlite:archive.db",
+                          [this] { return run_archive(common_, archive_); });
+  archive->add_option("--to", archive_.to, "The log, such as sqlite:archive.db")->required()->option_text("URL");
+  add_move_options(archive, archive_, "archive");
 }
 
 void Program::add_group() {

@@ -80,6 +80,17 @@ struct ReplayArguments {
 };
 int run_replay(const Common& common, const ReplayArguments& arguments);
 
+/// bridge and archive.
+struct MoveArguments {
+  std::string from{}, to{};  ///< Without `from`: the engine that --url names.
+  std::vector<std::string> streams{};
+  std::vector<std::string> dead_letters{};  ///< Groups whose dead letters go along.
+  std::string group{}, start{}, until_idle{}, lease{};
+  std::uint64_t max = 0;
+};
+int run_bridge(const Common& common, const MoveArguments& arguments);
+int run_archive(const Common& common, const MoveArguments& arguments);
+
 struct GetArguments {
   std::string id{};
 };

@@ -24,11 +24,13 @@ std::vector<DeliveryState> states_in(transport::Transport& transport, const tran
   query.ids = {id};
   std::vector<DeliveryState> states;
   bool live = false;
+  if (!transport.capabilities().shelf) return states;
   for (const transport::ShelfItem& item : list_shelf(transport, {group.stream, group.group}, query)) {
     states.push_back({group.group, state_word(item.state), item.attempts, item.crashes});
     live = live || item.run == 0;
   }
-  if (live || position == Position{}) return states;
+  // A queue has no place up to which it was read.
+  if (live || position == Position{} || !transport.capabilities().from_beginning) return states;
   if (position >= group.cursor) {
     states.insert(states.begin(), {group.group, "waiting", 1, 0});
   } else {
@@ -42,6 +44,7 @@ std::vector<DeliveryState> states_in(transport::Transport& transport, const tran
 std::vector<Found> find_held(transport::Transport& transport, const std::string& id) {
   transport::ShelfQuery query;
   query.ids = {id};
+  if (!transport.capabilities().shelf) return {};
   for (const transport::GroupInfo& group : list_groups(transport, {})) {
     for (const transport::ShelfItem& item : list_shelf(transport, {group.stream, group.group}, query)) {
       const auto bytes = std::make_shared<std::byte[]>(item.envelope.size());

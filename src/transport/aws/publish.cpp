@@ -263,6 +263,9 @@ void Publication::run(std::span<const Outgoing> items, Millis within, std::span<
       batches_.erase(batch);
       if (!failure) break;
     }
+    const bool ready =
+        std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane.second.ready.empty(); });
+    if (ready && !failure && WaitClock::now() < deadline) continue;
     if (batches_.empty() && !later_.empty() && !failure) {
       if (WaitClock::now() >= deadline) break;
       std::this_thread::sleep_until(next_wake(deadline));
