@@ -85,7 +85,7 @@ std::vector<Row> Account::look() const {
       Row row{.service = part.name, .stream = name, .in = stream.length, .lag = stream.length};
       for (const auto& group : stream.groups) {
         if (group.group != tidings::group_of(name, part.name)) continue;
-        row.handled = group.handled;
+        row.handled = group.handled.value_or(0);
         row.ignored = group.ignored.value_or(0);
         row.dead = group.dead_letters;
         row.retrying = group.retrying;
