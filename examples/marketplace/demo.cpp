@@ -247,13 +247,15 @@ std::string handled_by(const fs::path& log) {
   return count;
 }
 
-void print_next(const Run& run, const Answered& example, const std::string& answers) {
+void print_next(const Run& run, const Answered& example, const std::string& answers, bool history) {
   const std::string tidings = (run.binaries / "tidings").string();
   std::cout << "\nthe work of notification, shared: " << handled_by(run.directory / "notification.log")
             << " in one process, " << handled_by(run.directory / "notification-2.log") << " in the other\n";
   std::cout << "\nqueries\n" << answers;
-  std::cout << "\none booking across the services: tidings trace " << example.correlation_id << '\n' << std::flush;
-  Child({tidings, "trace", example.correlation_id}, "").wait();
+  if (history) {
+    std::cout << "\none booking across the services: tidings trace " << example.correlation_id << '\n' << std::flush;
+    Child({tidings, "trace", example.correlation_id}, "").wait();
+  }
   std::cout << "\nwhat to type next\n"
             << "  export TIDINGS_URL='" << tidings::Url::parse(run.url).redacted() << "'\n"
             << "  " << tidings << " groups\n"
@@ -278,6 +280,11 @@ int run_all(const Options& options, const fs::path& binaries) {
   auto bus = tidings::Bus::open(run.url, {.source = "legacy-import"});
   if (!bus.transport().capabilities().several_processes) {
     std::cerr << "demo: this engine lives in one process, the demo needs many; unset TIDINGS_URL\n";
+    return 2;
+  }
+  if (!bus.transport().capabilities().shelf) {
+    std::cerr << "demo: this engine alone cannot list dead letters, which the account counts; add a shelf to the URL, "
+                 "for example shelf=sqlite:shelf.db\n";
     return 2;
   }
   make_groups(bus);
@@ -321,7 +328,7 @@ int run_all(const Options& options, const fs::path& binaries) {
     return lost == 0 && finished && codes == 0 ? 0 : 1;
   }
   std::cout << told.str();
-  if (show) print_next(run, load->example(), answers);
+  if (show) print_next(run, load->example(), answers, bus.transport().capabilities().read);
   if (options.kills > 0) std::cout << "killed " << script.killed() << " services\n";
   if (!finished) std::cout << "this took too long\n";
   if (codes != 0) std::cout << "a service did not end well; its log says why\n";
