@@ -95,4 +95,14 @@ struct RedisPart {
 /// ADR-005's loops on ioredis.
 std::vector<Figure> redis_figures(RedisPart part);
 
+/// What the figures on AWS need. `emulator` is the command that starts one, `node` what runs the SDK; all empty, with
+/// the reason, where there is no Node.
+struct AwsPart {
+  std::string programs{}, emulator{}, folder{}, node{}, why_no_node{};
+};
+
+/// Publishing, consuming and latency on an emulator of SNS and SQS of the run's own, beside a plain client and the SDK;
+/// and the requests that AWS would bill. None without an emulator.
+std::vector<Figure> aws_figures(AwsPart part);
+
 }  // namespace bench_run

@@ -75,7 +75,7 @@ class Redis {
   }
   Line ours(const std::string& path, std::uint64_t events, const std::vector<std::string>& more = {}) {
     if (path != "consume") clear();
-    std::vector<std::string> words{part_.programs + "/tidings_bench_redis", path, server_.url(), "--events",
+    std::vector<std::string> words{part_.programs + "/tidings_bench_ours", path, server_.url(), "--events",
                                    std::to_string(events)};
     words.insert(words.end(), more.begin(), more.end());
     return run(words).line;

@@ -1,8 +1,9 @@
-// tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE [WHY]]]]
+// tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|aws|all [NODE [WHY [EMULATOR FOLDER AWS_NODE [WHY]]]]]]
 //
 // Runs every figure in turn, each next to its yardstick, as often as there are rounds, and prints a table. PROGRAMS is
 // where `tidings` and the yardsticks were built; measured files and `bench.json` go below DIRECTORY. NODE is
-// where ioredis is installed, or empty, and WHY says why it is not. The exit code says whether everything ran, not
+// where ioredis is installed, or empty, and WHY says why it is not. EMULATOR starts an emulator of AWS whose packages
+// are in FOLDER, and AWS_NODE runs the SDK that is installed there. The exit code says whether everything ran, not
 // whether targets were met: a busy machine misses them.
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -254,8 +255,10 @@ void print(const std::vector<Row>& rows) {
 
 int main(int argc, char** argv) {
   const std::string part = argc > 4 ? argv[4] : "all";
-  if (argc < 3 || (part != "sqlite" && part != "redis" && part != "all")) {
-    std::fputs("tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|all [NODE [WHY]]]]\n", stderr);
+  const auto wanted = [&](const char* which) { return part == "all" || part == which; };
+  const auto word = [&](int at, const char* otherwise) { return std::string(argc > at ? argv[at] : otherwise); };
+  if (argc < 3 || (part != "all" && part != "sqlite" && part != "redis" && part != "aws")) {
+    std::fputs("tidings_bench_run PROGRAMS DIRECTORY [ROUNDS [sqlite|redis|aws|all …]]\n", stderr);
     return 2;
   }
   const int rounds = argc > 3 ? std::max(1, std::atoi(argv[3])) : 5;
@@ -267,13 +270,14 @@ int main(int argc, char** argv) {
   int code = 0;
   try {
     const Bench bench(argv[1], directory);
-    std::vector<Figure> all = part == "redis" ? std::vector<Figure>{} : figures();
-    if (part != "sqlite") {
-      for (Figure& figure : redis_figures({argv[1], argc > 5 ? argv[5] : "", argc > 6 ? argv[6] : "no node"}))
-        all.push_back(std::move(figure));
-    }
+    std::vector<Figure> all = wanted("sqlite") ? figures() : std::vector<Figure>{};
+    const auto add = [&](std::vector<Figure> more) {
+      for (Figure& figure : more) all.push_back(std::move(figure));
+    };
+    if (wanted("redis")) add(redis_figures({argv[1], word(5, ""), word(6, "no node")}));
+    if (wanted("aws")) add(aws_figures({argv[1], word(7, ""), word(8, ""), word(9, ""), word(10, "no node")}));
     // Stored events are published before anything is measured, so that consumers are measured alone.
-    if (part != "redis") {
+    if (wanted("sqlite")) {
       bench.ours("consume", bench.file("stored", "process", false), {"--events", "500000", "--batch", "1000"});
       bench.ours("consume", bench.file("million", "process", false), {"--events", "1000000", "--batch", "1000"});
     }

@@ -21,7 +21,8 @@ struct Job {
   std::size_t size = 300;         ///< Bytes of one event.
   bool sync = false;              ///< SQLite's FULL instead of NORMAL.
   double rate = 1000;             ///< Wake-ups a second.
-  std::uint16_t port = 0;         ///< Where redis-server listens.
+  std::uint16_t port = 0;         ///< Where redis-server, or the emulator of AWS, listens.
+  std::string prefix{};           ///< What names of topics and queues begin with.
 };
 
 /// What came out.
@@ -84,6 +85,12 @@ Outcome redis_publish(const Job& job);
 Outcome redis_consume(const Job& job);
 Outcome redis_move(const Job& job);
 Outcome redis_wake(const Job& job);
+
+// The same events through SNS and SQS with a plain client: published by tens, received and deleted by tens, and one by
+// one at a steady rate. The topic PREFIX-events-user and the queue PREFIX-bench-events-user are there.
+Outcome aws_publish(const Job& job);
+Outcome aws_consume(const Job& job);
+Outcome aws_wake(const Job& job);
 
 /// Ends the program with a sentence.
 [[noreturn]] void give_up(const std::string& why);

@@ -1,5 +1,5 @@
-// tidings_bench_yardsticks insert|append|move|wake|redis-publish|redis-consume|redis-move|redis-wake [--events N]
-//   [--batch B] [--size BYTES] [--rate R] [--sync] [--dir D] [--port P]
+// tidings_bench_yardsticks insert|append|move|wake|redis-publish|redis-consume|redis-move|redis-wake|aws-publish|
+//   aws-consume|aws-wake [--events N] [--batch B] [--size BYTES] [--rate R] [--sync] [--dir D] [--port P] [--prefix P]
 //
 // Prints one JSON object on one line, in the names of `tidings bench`.
 #include <sys/resource.h>
@@ -37,6 +37,8 @@ yardstick::Job parse(int argc, char** argv) {
       job.rate = std::strtod(value, nullptr);
     } else if (name == "--port") {
       job.port = static_cast<std::uint16_t>(std::strtoul(value, nullptr, 10));
+    } else if (name == "--prefix") {
+      job.prefix = value;
     } else if (name == "--dir") {
       parent = value;
     } else {
@@ -68,7 +70,13 @@ int main(int argc, char** argv) {
   if (path == "redis-consume") run = yardstick::redis_consume;
   if (path == "redis-move") run = yardstick::redis_move;
   if (path == "redis-wake") run = yardstick::redis_wake;
-  if (run == nullptr) yardstick::give_up("say insert, append, move, wake or redis-publish, -consume, -move, -wake");
+  if (path == "aws-publish") run = yardstick::aws_publish;
+  if (path == "aws-consume") run = yardstick::aws_consume;
+  if (path == "aws-wake") run = yardstick::aws_wake;
+  if (run == nullptr) {
+    yardstick::give_up(
+        "say insert, append, move, wake, redis-publish, -consume, -move, -wake or aws-publish, -consume, -wake");
+  }
   const yardstick::Job job = parse(argc, argv);
   ::alarm(300);  // A second process that died holding a lock must not keep this one for ever.
   yardstick::Outcome outcome = run(job);

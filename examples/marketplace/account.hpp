@@ -13,6 +13,7 @@
 
 #include "cast.hpp"
 #include "load.hpp"
+#include "witness.hpp"
 
 namespace market {
 
@@ -41,6 +42,8 @@ class Account {
   [[nodiscard]] std::uint64_t before() const;
   /// Every group now, in the order of parts(); streams without a group yet count as lag.
   [[nodiscard]] std::vector<Row> rows() const;
+  /// Whether one look at the groups sees all work; else work may move from a queue not looked at yet to one behind.
+  [[nodiscard]] bool sees_all_at_once() const { return witness_ == nullptr; }
   /// Messages published since.
   [[nodiscard]] std::uint64_t published() const;
   /// The dead letters of each service by reason, with an example. Returns how many are of no reason that the demo
@@ -62,12 +65,16 @@ class Account {
     std::string id, type, data;
   };
   [[nodiscard]] std::vector<Row> look() const;
+  void add_what_is_not_counted(Row& row) const;
+  [[nodiscard]] Effects mails_by_number(const std::map<std::string, std::uint64_t>& found) const;
+  void add_projects(std::set<std::string>& indexed) const;
   [[nodiscard]] std::vector<Message> read(const std::string& stream) const;
   [[nodiscard]] std::vector<tidings::transport::ShelfItem> dead_items(const std::string& stream,
                                                                       const std::string& service) const;
   [[nodiscard]] std::set<std::string> dead(const std::string& stream, const std::string& service) const;
 
   tidings::Bus bus_;
+  std::unique_ptr<Witness> witness_{};  // Where the engine keeps no history.
   std::vector<Row> start_{};
   std::map<std::string, tidings::Position> ends_{};  // Of the streams, when it was made.
 };

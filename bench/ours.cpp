@@ -1,8 +1,8 @@
-// tidings_bench_redis publish|publish-async|awaited|consume|move|wake URL [--events N] [--batch B] [--threads T]
-// [--rate R]
+// tidings_bench_ours publish|publish-async|awaited|consume|move|wake|make-group URL [--events N] [--batch B]
+// [--threads T] [--rate R]
 //
-// Our side of the figures on Redis, with the very event, stream and field that the other contestants have. Each path is
-// a process of its own, whose processor time is that of our client alone. Prints one JSON object on one line.
+// Our side of the figures on Redis and AWS, with the very event, stream and field that the other contestants have. Each
+// path is a process of its own, whose processor time is that of our client alone. Prints one JSON object on one line.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -75,7 +75,7 @@ class Meter {
 };
 
 [[noreturn]] void give_up(const char* why) {
-  std::fprintf(stderr, "tidings_bench_redis: %s\n", why);
+  std::fprintf(stderr, "tidings_bench_ours: %s\n", why);
   std::_Exit(1);
 }
 
@@ -142,7 +142,19 @@ Line awaited(const Job& job) {
 }
 
 /// Makes the group, so that the service does not warn of a history that is the very thing to be measured.
-void make_group(const tidings::Bus& bus) { bus.transport().change({.stream = "events:user", .group = group}, {}); }
+/// On an engine without history it must be there before anything is published.
+void make_group(const tidings::Bus& bus) {
+  try {
+    bus.transport().change({.stream = "events:user", .group = group}, {});
+  } catch (const tidings::Error& error) {
+    if (error.code() != tidings::ErrorCode::conflict) throw;
+  }
+}
+
+Line only_make_group(const Job& job) {
+  make_group(open(job));
+  return {};
+}
 
 /// Handles the events `first` … `job.events` and settles them; tells `each` the index of every one. Returns how many
 /// never came.
@@ -296,7 +308,8 @@ int main(int argc, char** argv) try {
   if (path == "consume") measure = consume;
   if (path == "move") measure = move;
   if (path == "wake") measure = wake;
-  if (measure == nullptr) give_up("say publish, publish-async, awaited, consume, move or wake, and a URL");
+  if (path == "make-group") measure = only_make_group;
+  if (measure == nullptr) give_up("say publish, publish-async, awaited, consume, move, wake or make-group, and a URL");
   ::alarm(300);  // Something that hangs must not keep the machine for ever.
   std::string out;
   tidings::write_json(out, measure(parse(argc, argv)));
