@@ -84,10 +84,8 @@ void Client::exchange(std::vector<Request*> requests, bool anew) {
   std::optional<Error> failure;
   try {
     // Nothing is expected now: what can be read is the end that the server made meanwhile. Sent over such a connection,
-    // commands would be lost, and nobody would know whether they were. A server that answered just now is hardly gone.
-    const auto now = WaitClock::now();
-    const bool idle = now - answered_ > shortest_idle;
-    if (anew || (connection_ && idle && connection_->readable(now))) connection_.reset();
+    // commands would be lost, and nobody would know whether they were.
+    if (anew || (connection_ && connection_->readable(WaitClock::now()))) connection_.reset();
     if (!connection_) {
       ++number_;
       connection_ = connect_(deadline);
@@ -100,7 +98,6 @@ void Client::exchange(std::vector<Request*> requests, bool anew) {
       request->replies.connection = number_;
       if (failure) break;
     }
-    answered_ = now;
   } catch (const Error& error) {
     failure.emplace(error);
   } catch (const std::exception& error) {  // Out of memory: who waits is told all the same.

@@ -51,10 +51,8 @@ class Client {
   bool led_ = false, anew_ = false;
   std::unique_ptr<Connection> connection_{};  // The leader's.
   std::uint64_t number_ = 0;                  // Of connection_.
-  WaitClock::time_point answered_{};          // Over it, what was sent then.
   std::string together_{};                    // What is sent at once.
   static constexpr std::size_t most_together = 64U << 10;
-  static constexpr std::chrono::milliseconds shortest_idle{5};
 };
 
 /// A deadline in `wait` from now, kept within what a clock can count.
