@@ -17,6 +17,7 @@ constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
 constexpr std::size_t padding = 64;    // Readable behind an envelope.
 constexpr Millis shelf_pause{250};
 constexpr unsigned turn_seconds = 1;
+constexpr std::chrono::milliseconds patience_with_short{1'000}, patience_with_long{50};
 constexpr std::chrono::milliseconds turn_look{50};
 
 // What SNS wraps a message in where raw delivery is off.
@@ -186,11 +187,11 @@ bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& 
 
 // What has come is taken, that it can be given back; the rest is hung up on.
 void AwsSubscription::end_polls() {
-  // AWS has given messages to a short poll by the time that it answers.
-  const auto latest = deadline_in(Millis(1'000));
+  // AWS gives messages to a short poll before it answers; to a longer one it may have done so a moment ago.
+  const auto begun = WaitClock::now();
   while (flight_ && flight_->under_way() > 0) {
     try {
-      if (!take_next(answers_at_once() ? latest : WaitClock::now(), false)) break;
+      if (!take_next(begun + (answers_at_once() ? patience_with_short : patience_with_long), false)) break;
     } catch (const Error&) {
       // Whatever failed brought nothing.
     }
