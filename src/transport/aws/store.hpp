@@ -76,6 +76,8 @@ class Store {
 
 // describe.cpp
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
+/// Which of the permissions on a queue, and on its topic where it has one, are missing: a row for each policy.
+void check_permissions(Store& store, const std::string& url, const std::string& topic, std::vector<Check>& checks);
 /// What may be wrong with how this account is set up.
 [[nodiscard]] std::vector<Check> check_account(Store& store);
 

@@ -20,13 +20,13 @@ std::string value_of(const Attributes& attributes, std::string_view name) {
 
 std::string arn_of(const Attributes& attributes) { return value_of(attributes, "QueueArn"); }
 
+}  // namespace
+
 std::string partition_of(std::string_view region) {
   if (region.starts_with("cn-")) return "aws-cn";
   if (region.starts_with("us-gov-")) return "aws-us-gov";
   return "aws";
 }
-
-}  // namespace
 
 Reply Topology::call(Service service, std::string_view operation, const std::string& body, std::string_view about,
                      WaitClock::time_point deadline) {

@@ -39,6 +39,9 @@ struct Queue {
   bool made = false;        ///< It was not there before.
 };
 
+/// The first part of ARNs in a region: `aws`, `aws-cn` or `aws-us-gov`.
+[[nodiscard]] std::string partition_of(std::string_view region);
+
 class Topology {
  public:
   Topology(Client& client, const Options& options, Log log)
@@ -48,6 +51,7 @@ class Topology {
         account_(options.account),
         log_(std::move(log)) {}
 
+  [[nodiscard]] TopologyMode mode() const noexcept { return mode_; }
   [[nodiscard]] const Names& names() const noexcept { return names_; }
   /// Of an event stream; known after the first time.
   [[nodiscard]] std::string topic(std::string_view stream, WaitClock::time_point deadline);
