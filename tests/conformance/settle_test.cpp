@@ -228,12 +228,10 @@ TEST_P(Conformance, P56_ReplayDuringLive) {
   EXPECT_EQ(read_envelopes(*transport, test_stream).size(), 20U) << "a replay stores nothing in the stream";
 }
 
-// What another engine held aside stands here as it stood there.
-TEST_P(Conformance, P67_Shelved) {
-  const auto transport = open();
-  if (!transport->capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved");
-  const auto subscription = transport->subscribe(interest("reader"));
-  const Wall now = clock().wall();
+namespace {
+
+// A dead letter, a retry with time left, one that waits, and one that a process died of.
+std::vector<ShelfItem> items_of_another_engine(Wall now) {
   std::vector<ShelfItem> items(4);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Item event = tick(static_cast<std::int64_t>(i));
@@ -259,6 +257,17 @@ TEST_P(Conformance, P67_Shelved) {
   items[3].state = ShelfState::waiting;
   items[3].attempts = 1;
   items[3].crashes = 1;
+  return items;
+}
+
+}  // namespace
+
+// What another engine held aside stands here as it stood there.
+TEST_P(Conformance, P67_Shelved) {
+  const auto transport = open();
+  if (!transport->capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved");
+  const auto subscription = transport->subscribe(interest("reader"));
+  const std::vector<ShelfItem> items = items_of_another_engine(clock().wall());
   std::vector<Result> results(items.size());
   transport->shelve({test_stream, "reader"}, items, results);
   for (const Result& result : results) ASSERT_EQ(result.code, ErrorCode::ok) << result.message;

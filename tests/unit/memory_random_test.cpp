@@ -154,7 +154,7 @@ class History {
     ASSERT_EQ(info.ignored, ended_[Kind::ignored]);
     ASSERT_EQ(info.dead_letters, ended_[Kind::dead]);
     const std::uint64_t all =
-        info.handled + *info.ignored + info.dead_letters + info.pending + info.retrying + *info.lag;
+        *info.handled + *info.ignored + info.dead_letters + info.pending + info.retrying + *info.lag;
     ASSERT_EQ(all, slot_.log->end() - 1) << "every event is in exactly one place";
   }
 
