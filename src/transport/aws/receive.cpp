@@ -66,15 +66,14 @@ void AwsSubscription::poll(Millis wait) {
   if (!flight_) flight_ = std::make_unique<Client::Flight>(store_.client(), halt_.get_token());
   // What must run alone has its turn when all else is settled, and nothing is asked for meanwhile.
   if (!alone_.empty()) return;
-  const auto needy = static_cast<std::size_t>(std::count_if(
-      sources_.begin(), sources_.end(), [](const Source& each) { return !each.paused && each.polls == 0; }));
   // Where there is no room for all, each has its turn of a second: one that is idle must not hold up the others.
-  const bool in_turns = needy > room();
-  start_polls(needy, wait.count() == 0 ? 0 : in_turns ? turn_seconds : longest_poll);
+  const bool in_turns = sources_.size() > interest_.events;
+  start_polls(wait.count() == 0 ? 0 : in_turns ? turn_seconds : longest_poll);
 }
 
-// The room is shared among those that have no poll under way.
-void AwsSubscription::start_polls(std::size_t needy, unsigned wait_seconds) {
+// A stream at rest keeps no more of the room than its share, which another may need before anything comes.
+void AwsSubscription::start_polls(unsigned wait_seconds) {
+  const std::size_t fair = std::max<std::size_t>(interest_.events / sources_.size(), 1);
   const std::size_t first = turn_;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     const auto index = static_cast<std::uint32_t>((first + i) % sources_.size());
@@ -83,14 +82,11 @@ void AwsSubscription::start_polls(std::size_t needy, unsigned wait_seconds) {
     const std::size_t wanted = source.busy ? most_polls : 1;
     while (source.polls < wanted) {
       const std::size_t left = room();
-      const std::size_t share = source.polls > 0 || needy == 0 ? left : (left + needy - 1) / needy;
+      const std::size_t share = source.polls > 0 ? left : std::min(left, fair);
       const auto most = static_cast<unsigned>(std::min(share, largest_batch));
       // Few at a time cost as much as many: with something in hand, a full batch is waited for.
       if (most == 0 || (source.polls > 0 && most < largest_batch)) break;
-      if (source.polls == 0) {
-        --needy;
-        turn_ = index + 1;
-      }
+      if (source.polls == 0) turn_ = index + 1;
       start_poll(index, most, source.polls == 0 ? wait_seconds : 0);
     }
   }

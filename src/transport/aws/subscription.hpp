@@ -94,7 +94,7 @@ class AwsSubscription final : public Subscription {
   // receive.cpp
   void poll(Millis wait);
   void start_poll(std::uint32_t source, unsigned most, unsigned wait_seconds);
-  void start_polls(std::size_t needy, unsigned wait_seconds);
+  void start_polls(unsigned wait_seconds);
   void take(Poll& poll, Steady at);
   void take_message(std::uint32_t source, sqs::Inbound& message, Steady now);
   void wait_for_turn(Held held);
