@@ -384,7 +384,9 @@ void Program::add_rest() {
   add_choice(doctor, "--role", doctor_.role, {"publisher", "consumer", "operator"},
              "Whose policy: publisher, consumer or operator; else operator");
   doctor->add_option("--service", doctor_.service, "The service that consumes the streams")->option_text("NAME");
-  doctor->add_option("--stream", doctor_.streams, "A stream; may be repeated")->expected(1)->option_text("STREAM");
+  doctor->add_option("--stream", doctor_.streams, "A stream; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("STREAM");
   CLI::App* completion =
       add(&app_, "completion", "Prints a completion script, or the manual page", "source <(tidings completion bash)",
           [this] { return run_completion(shell_, outline(app_)); });
