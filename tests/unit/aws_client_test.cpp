@@ -406,7 +406,7 @@ TEST_F(AwsClient, ChoosesRegionAndEndpoints) {
   EXPECT_EQ(make({})->region(), "us-west-2");
   EXPECT_EQ(make({.endpoint = "http://127.0.0.1:80/"})->endpoint(Service::sqs), "http://127.0.0.1/");
   EXPECT_EQ(make({.endpoint = "https://here:443/base/"})->endpoint(Service::sns), "https://here/base");
-  EXPECT_EQ(make({.endpoint = "http://here:4566"})->endpoint(Service::sts), "https://sts.us-west-2.amazonaws.com/");
+  EXPECT_EQ(make({.endpoint = "http://here:4566"})->endpoint(Service::sts), "http://here:4566/");
   variables_["AWS_ENDPOINT_URL"] = "http://all:4566";
   variables_["AWS_ENDPOINT_URL_SNS"] = "http://topics:1";
   EXPECT_EQ(make({})->endpoint(Service::sqs), "http://all:4566/");

@@ -121,6 +121,7 @@ class Program {
   DlqArguments dlq_{};
   ReplayArguments replay_{};
   MoveArguments bridge_{}, archive_{};
+  DoctorArguments doctor_{};
   GetArguments get_{};
   TraceArguments trace_{};
   GroupArguments group_{};
@@ -411,8 +412,16 @@ void Program::add_bench() {
 }
 
 void Program::add_rest() {
-  add(&app_, "doctor", "Says whether this set-up is sound; exit code 3 when it is not", "tidings doctor",
-      [this] { return run_doctor(common_); });
+  CLI::App* doctor = add(&app_, "doctor", "Says whether this set-up is sound; exit code 3 when it is not",
+                         "tidings doctor", [this] { return run_doctor(common_, doctor_); });
+  add_choice(doctor, "--print", doctor_.print, {"iam", "cloudformation"},
+             "Prints what a URL of AWS needs there instead: iam or cloudformation");
+  add_choice(doctor, "--role", doctor_.role, {"publisher", "consumer", "operator"},
+             "Whose policy: publisher, consumer or operator; else operator");
+  doctor->add_option("--service", doctor_.service, "The service that consumes the streams")->option_text("NAME");
+  doctor->add_option("--stream", doctor_.streams, "A stream; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("STREAM");
   CLI::App* completion =
       add(&app_, "completion", "Prints a completion script, or the manual page", "source <(tidings completion bash)",
           [this] { return run_completion(shell_, outline(app_)); });

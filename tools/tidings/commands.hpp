@@ -108,7 +108,11 @@ struct GroupArguments {
 };
 int run_group(const Common& common, const GroupArguments& arguments);
 
-int run_doctor(const Common& common);
+struct DoctorArguments {
+  std::string print{}, role{}, service{};
+  std::vector<std::string> streams{};
+};
+int run_doctor(const Common& common, const DoctorArguments& arguments);
 int run_version(const Common& common);
 
 /// A command as completions and the manual need it. Made from the same tree that parses the arguments.

@@ -1,5 +1,7 @@
 // tidings doctor: is this set-up sound?
 #include <chrono>
+#include <iostream>
+#include <tidings/aws_documents.hpp>
 #include <tidings/url.hpp>
 
 #include "commands.hpp"
@@ -37,10 +39,28 @@ std::vector<Check> check_engine(const std::string& url) {
   return checks;
 }
 
+int print_document(const std::string& url, const DoctorArguments& arguments) {
+  const Url parsed = Url::parse(url);
+  if (parsed.scheme != "aws") {
+    throw Error(ErrorCode::invalid, "--print writes documents for AWS; name it: -u aws://eu-west-1?prefix=prod");
+  }
+  AwsPlan plan;
+  plan.prefix = parsed.option("prefix").value_or(plan.prefix);
+  plan.account = parsed.option("account").value_or("");
+  if (!parsed.hosts.empty()) plan.region = parsed.hosts.front().first;
+  plan.service = arguments.service;
+  plan.streams = arguments.streams;
+  std::cout << (arguments.print == "iam" ? aws_iam_policy(plan, arguments.role.empty() ? "operator" : arguments.role)
+                                         : aws_cloudformation(plan))
+            << '\n';
+  return exit_ok;
+}
+
 }  // namespace
 
-int run_doctor(const Common& common) {
+int run_doctor(const Common& common, const DoctorArguments& arguments) {
   const std::string url = resolve_url(common);
+  if (!arguments.print.empty()) return print_document(url, arguments);
   std::vector<Check> checks{check_version(), {"url", true, Url::parse(url).redacted(), ""}, check_clock()};
   for (Check& check : check_engine(url)) checks.push_back(std::move(check));
   bool sound = true;

@@ -31,7 +31,7 @@ class AwsTransport final : public Transport {
         {.name = "run", .value = std::to_string(run)},
         {.name = "origin", .value = origin == Origin::redrive ? "redrive" : "replay"}};
     const std::vector<std::vector<MessageAttribute>> attributes(items.size(), beside);
-    store_.send(url, items, attributes, patience, results);
+    store_.send({.to = url, .attributes = attributes}, items, patience, results);
   }
 
   std::unique_ptr<Subscription> subscribe(const Interest& interest) override {

@@ -126,6 +126,16 @@ std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) 
 
 namespace {
 
+// Without making it.
+std::string topic_of(Store& store, const std::string& stream) {
+  if (is_command_stream(stream)) return {};
+  const std::string name = store.topology().names().topic(stream);
+  for (std::string& arn : list_topics(store)) {
+    if (arn.substr(arn.rfind(':') + 1) == name) return std::move(arn);
+  }
+  throw Error(ErrorCode::not_found, "aws: there is no topic " + name + "; start a program once with topology=create");
+}
+
 void check_queue(Store& store, const std::string& url, const Names::Queue& names, std::vector<Check>& checks) {
   const std::string name(sqs::name_of_url(url));
   const Attributes has = store.topology().queue_attributes(url, deadline_in(patience));
@@ -135,7 +145,7 @@ void check_queue(Store& store, const std::string& url, const Names::Queue& names
                     "start a program once with topology=create; receives count also where nothing failed"});
   if (is_command_stream(names.stream)) return;
   const std::string arn = value_of(has, "QueueArn");
-  const std::string topic = store.topology().topic(names.stream, deadline_in(patience));
+  const std::string topic = topic_of(store, names.stream);
   checks.push_back({"policy of " + name, lets_topic_send(value_of(has, "Policy"), arn, topic),
                     "whether " + topic + " may send to it", "start a program once with topology=create"});
   const std::string subscription = store.topology().find_subscription(topic, arn, deadline_in(patience));
@@ -158,7 +168,7 @@ std::vector<Check> check_account(Store& store) {
     } catch (const Error& error) {
       checks.push_back({what, false, error.what(),
                         error.code() == ErrorCode::unauthorized
-                            ? "grant what the message names; docs/transports/aws.md has a policy with all of it"
+                            ? "grant what the message names; tidings doctor --print iam writes a policy with all of it"
                             : "see the message"});
     }
   };
@@ -179,8 +189,11 @@ std::vector<Check> check_account(Store& store) {
     checks.push_back({"queues", true, std::to_string(urls.size()) + " under this prefix", ""});
     for (const std::string& url : urls) {
       const auto names = store.topology().names().group_of_queue(sqs::name_of_url(url));
-      if (names)
-        attempt("queue " + std::string(sqs::name_of_url(url)), [&] { check_queue(store, url, *names, checks); });
+      if (!names) continue;
+      // Each on its own, since what is looked at may itself be what is not allowed.
+      attempt("permissions on " + std::string(sqs::name_of_url(url)),
+              [&] { check_permissions(store, url, topic_of(store, names->stream), checks); });
+      attempt("queue " + std::string(sqs::name_of_url(url)), [&] { check_queue(store, url, *names, checks); });
     }
   });
   checks.push_back({"shelf", true,

@@ -47,9 +47,15 @@ void check_length(const std::string& name, std::size_t most, std::string_view wh
                                       std::string(what) + "; shorten the prefix, the service or the type");
 }
 
-// `a-events-b` with `c` and `a` with `b-events-c` would share a queue.
+// `a-events-b` with `c` and `a` with `b-events-c` would share a queue; so would `commands-a` with `b` and the command
+// `a-events-b`.
 void check_group(std::string_view group) {
   check_service_name(group);
+  if (group.starts_with("commands-")) {
+    throw Error(ErrorCode::invalid, "a service on AWS cannot have a name that begins with \"commands-\" (" +
+                                        std::string(group) +
+                                        "), since its queues could be those of commands; rename it");
+  }
   const std::string framed = "-" + std::string(group) + "-";
   if (framed.find(between) == std::string::npos) return;
   throw Error(ErrorCode::invalid, "a service on AWS cannot have \"events\" as one of the words of its name (" +

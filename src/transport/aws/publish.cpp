@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t most_under_way = 24;
 constexpr std::chrono::milliseconds one_attempt{10'000};
+constexpr std::size_t longest_type = 200;
 
 Result result_of(const EntryResult& entry, const Outgoing& item) {
   ErrorCode code = ErrorCode::internal;
@@ -44,7 +45,8 @@ void Publication::sort(std::span<Result> results) {
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const Outgoing& item = items_[i];
     results[i] = {};
-    bool fits = core::acceptable(item, item.stream, limits_, results[i]);
+    // What came out of a queue goes into its dead letters whatever it is: refused, it would come back for ever.
+    bool fits = as_it_came_ || core::acceptable(item, item.stream, limits_, results[i]);
     if (fits && !sqs::takes_body(item.envelope)) {
       results[i] = {.code = ErrorCode::invalid,
                     .message = std::string(item.id) + " for " + std::string(item.stream) +
@@ -85,7 +87,9 @@ void Publication::enter(std::size_t item) {
 // Filters look at the type. All else is in the envelope: SNS discards what has more than ten attributes.
 std::vector<MessageAttribute> Publication::attributes_of(std::size_t item) const {
   std::vector<MessageAttribute> attributes;
-  if (!items_[item].type.empty()) attributes.push_back({.name = "type", .value = std::string(items_[item].type)});
+  const std::string_view type = items_[item].type;
+  const bool written = !type.empty() && !(as_it_came_ && (type.size() > longest_type || !sqs::takes_body(type)));
+  if (written) attributes.push_back({.name = "type", .value = std::string(type)});
   if (!extra_.empty()) attributes.insert(attributes.end(), extra_[item].begin(), extra_[item].end());
   return attributes;
 }
@@ -109,14 +113,17 @@ void Publication::write(Batch& batch, const std::string& place, bool queue) cons
   sns::write_publish_batch(batch.body, place, published);
 }
 
+// Finds out where a stream's items go.
+void Publication::place(const std::string& stream, Lane& lane, WaitClock::time_point deadline) {
+  if (lane.placed) return;
+  lane.queue = !straight_to_.empty() || is_command_stream(stream);
+  lane.place = !straight_to_.empty() ? std::string(straight_to_)
+               : lane.queue          ? topology_.command_queue(stream, deadline)
+                                     : topology_.topic(stream, deadline);
+  lane.placed = true;
+}
+
 void Publication::start(Client::Flight& flight, const std::string& stream, Lane& lane, WaitClock::time_point deadline) {
-  if (!lane.placed) {
-    lane.queue = !straight_to_.empty() || is_command_stream(stream);
-    lane.place = !straight_to_.empty() ? std::string(straight_to_)
-                 : lane.queue          ? topology_.command_queue(stream, deadline)
-                                       : topology_.topic(stream, deadline);
-    lane.placed = true;
-  }
   std::unique_ptr<Batch> batch;
   if (spare_.empty()) {
     batch = std::make_unique<Batch>();
@@ -130,11 +137,12 @@ void Publication::start(Client::Flight& flight, const std::string& stream, Lane&
   batch->reply = {};
   std::size_t bytes = 0;
   while (!lane.ready.empty() && batch->items.size() < largest_batch) {
-    const Outgoing& item = items_[lane.ready.front()];
-    bytes += item.envelope.size() + item.type.size() + 64;
-    if (!batch->items.empty() && bytes > largest_message) break;
-    batch->items.push_back(lane.ready.front());
+    const std::size_t item = lane.ready.front();
+    bytes += size_of(item);
+    if (!batch->items.empty() && (bytes > largest_message || goes_alone_[item])) break;
+    batch->items.push_back(item);
     lane.ready.pop_front();
+    if (goes_alone_[item]) break;
   }
   write(*batch, lane.place, lane.queue);
   const Call call{.service = lane.queue ? Service::sqs : Service::sns,
@@ -145,14 +153,39 @@ void Publication::start(Client::Flight& flight, const std::string& stream, Lane&
   flight.start(call, batches_.back()->reply, deadline);
 }
 
-void Publication::start_some(Client::Flight& flight, WaitClock::time_point deadline) {
+// What an item counts for in the limit of a batch.
+std::size_t Publication::size_of(std::size_t item) const {
+  constexpr std::size_t beside_type = 64;
+  std::size_t bytes = items_[item].envelope.size() + items_[item].type.size() + beside_type;
+  if (extra_.empty()) return bytes;
+  for (const MessageAttribute& each : extra_[item]) bytes += each.name.size() + each.value.size() + beside_type;
+  return bytes;
+}
+
+void Publication::start_some(Client::Flight& flight, std::span<Result> results, WaitClock::time_point deadline) {
   for (auto& [stream, lane] : lanes_) {
-    while (!lane.ready.empty() && batches_.size() < most_under_way) start(flight, stream, lane, deadline);
+    try {
+      while (!lane.ready.empty() && batches_.size() < most_under_way) {
+        place(stream, lane, deadline);
+        start(flight, stream, lane, deadline);
+      }
+    } catch (const Error& error) {
+      // This stream's place is not known; the others' events go on.
+      while (!lane.ready.empty()) {
+        const std::size_t item = lane.ready.front();
+        lane.ready.pop_front();
+        decide(item, results,
+               {.code = error.code(),
+                .retryable = error.retryable(),
+                .message = std::string(items_[item].id) + ": " + error.what()});
+      }
+    }
   }
 }
 
 void Publication::decide(std::size_t item, std::span<Result> results, Result result) {
   const bool stored = result.code == ErrorCode::ok;
+  result.ambiguous = result.ambiguous || unclear_[item];
   results[item] = std::move(result);
   --left_;
   if (items_[item].key.empty()) return;
@@ -175,7 +208,19 @@ void Publication::again(std::size_t item, Fault fault) {
 // What AWS said of a batch. An entry that failed for the moment is sent again alone, under the same id.
 void Publication::take(Batch& batch, std::span<Result> results, WaitClock::time_point deadline) {
   constexpr unsigned most_places = 2;
+  if (batch.reply.ambiguous) {
+    for (const std::size_t i : batch.items) unclear_[i] = true;
+  }
   if (!batch.reply.ok()) {
+    const bool refused = batch.reply.fault == Fault::too_large || batch.reply.fault == Fault::sender;
+    if (refused && batch.items.size() > 1) {
+      // Because of one of them, and nobody says which: each has a call of its own, and who is refused then is refused.
+      for (const std::size_t i : batch.items) {
+        goes_alone_[i] = true;
+        enter(i);
+      }
+      return;
+    }
     if (batch.reply.fault == Fault::not_found && straight_to_.empty()) {
       // Somebody removed it since we knew it.
       topology_.forget(batch.stream);
@@ -210,8 +255,10 @@ void Publication::take(Batch& batch, std::span<Result> results, WaitClock::time_
   for (std::size_t k = 0; k < entries.size(); ++k) {
     const std::size_t i = batch.items[k];
     if (entries[k].ok()) {
-      decide(i, results, {.ambiguous = batch.reply.ambiguous});
+      decide(i, results, {});
     } else if (may_pass(entries[k].fault) && WaitClock::now() < deadline) {
+      // AWS said nothing of it, or that it stored something else.
+      if (entries[k].code == "Missing" || entries[k].code.ends_with("Changed")) unclear_[i] = true;
       again(i, entries[k].fault);
     } else {
       decide(i, results, result_of(entries[k], items_[i]));
@@ -239,55 +286,48 @@ WaitClock::time_point Publication::next_wake(WaitClock::time_point deadline) con
 }
 
 void Publication::run(std::span<const Outgoing> items, Millis within, std::span<Result> results,
-                      std::string_view straight_to, std::span<const std::vector<MessageAttribute>> extra) {
+                      const Straight& straight) {
   items_ = items;
-  straight_to_ = straight_to;
-  extra_ = extra;
+  straight_to_ = straight.to;
+  extra_ = straight.attributes;
+  as_it_came_ = straight.as_it_came;
   tries_.assign(items.size(), 0);
+  unclear_.assign(items.size(), false);
+  goes_alone_.assign(items.size(), false);
   const auto deadline = WaitClock::now() + std::clamp(within, Millis(0), Millis(86'400'000));
   sort(results);
-  std::optional<Error> failure;
   Client::Flight flight(client_);
-  while (left_ > 0 && !failure) {
+  while (left_ > 0) {
     wake_due();
-    try {
-      start_some(flight, deadline);
-    } catch (const Error& error) {
-      failure.emplace(error);  // The place is not known; what is under way is waited for all the same.
-    }
-    while (Reply* const reply = flight.next(failure ? deadline : next_wake(deadline))) {
+    start_some(flight, results, deadline);
+    // What is under way at the deadline is decided right behind it, and nothing is left open.
+    const bool over = WaitClock::now() >= deadline;
+    if (Reply* const reply = flight.next(over ? WaitClock::time_point::max() : next_wake(deadline))) {
       const auto batch =
           std::find_if(batches_.begin(), batches_.end(), [&](const auto& each) { return &each->reply == reply; });
       take(**batch, results, deadline);
       spare_.push_back(std::move(*batch));
       batches_.erase(batch);
-      if (!failure) break;
+      continue;  // What became ready behind it is sent before anything is waited for.
     }
-    const bool ready =
-        std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !lane.second.ready.empty(); });
-    if (ready && !failure && WaitClock::now() < deadline) continue;
-    if (batches_.empty() && !later_.empty() && !failure) {
-      if (WaitClock::now() >= deadline) break;
-      std::this_thread::sleep_until(next_wake(deadline));
-    } else if (WaitClock::now() >= deadline && batches_.empty()) {
-      break;
-    }
+    if (!batches_.empty() || left_ == 0) continue;
+    if (WaitClock::now() >= deadline) break;
+    if (!later_.empty()) std::this_thread::sleep_until(next_wake(deadline));
   }
-  if (left_ == 0) return;
-  // Whatever is left was not stored as far as anybody knows.
-  std::vector<bool> undecided(items.size(), false);
-  const auto mark = [&](std::size_t item) { undecided[item] = true; };
+  if (left_ > 0) time_out(results);
+}
+
+// Whatever is left was not stored as far as anybody knows.
+void Publication::time_out(std::span<Result> results) {
+  const auto mark = [&](std::size_t item) {
+    results[item] = {.code = ErrorCode::timeout,
+                     .retryable = true,
+                     .ambiguous = unclear_[item],
+                     .message = std::string(items_[item].id) + ": the deadline passed first"};
+  };
   for (const auto& [stream, lane] : lanes_) std::for_each(lane.ready.begin(), lane.ready.end(), mark);
   for (const auto& [at, item] : later_) mark(item);
   for (const auto& [key, line] : behind_) std::for_each(line.begin(), line.end(), mark);
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    if (!undecided[i]) continue;
-    results[i] = failure
-                     ? Result{.code = failure->code(), .retryable = failure->retryable(), .message = failure->what()}
-                     : Result{.code = ErrorCode::timeout,
-                              .retryable = true,
-                              .message = std::string(items[i].id) + ": the deadline passed first"};
-  }
 }
 
 }  // namespace tidings::transport::aws

@@ -28,10 +28,14 @@ class Publication {
   Publication(Client& client, Topology& topology, const Environment& environment, const Capabilities& limits)
       : client_(client), topology_(topology), environment_(environment), limits_(limits) {}
 
-  /// Stores the items; `straight_to` names a queue that takes them past their streams' topics, with each item's `extra`
-  /// attributes where these are given.
-  void run(std::span<const Outgoing> items, Millis within, std::span<Result> results, std::string_view straight_to = {},
-           std::span<const std::vector<MessageAttribute>> extra = {});
+  /// Past the streams' topics.
+  struct Straight {
+    std::string_view to{};                                        ///< The URL of a queue; empty: not straight.
+    std::span<const std::vector<MessageAttribute>> attributes{};  ///< Of each item, or of none.
+    bool as_it_came = false;                                      ///< Out of a queue: what is no event is sent too.
+  };
+  /// Stores the items.
+  void run(std::span<const Outgoing> items, Millis within, std::span<Result> results, const Straight& straight);
 
  private:
   // Items that are sent together.
@@ -49,7 +53,10 @@ class Publication {
   };
   void sort(std::span<Result> results);
   void enter(std::size_t item);
-  void start_some(Client::Flight& flight, WaitClock::time_point deadline);
+  void start_some(Client::Flight& flight, std::span<Result> results, WaitClock::time_point deadline);
+  void place(const std::string& stream, Lane& lane, WaitClock::time_point deadline);
+  [[nodiscard]] std::size_t size_of(std::size_t item) const;
+  void time_out(std::span<Result> results);
   void start(Client::Flight& flight, const std::string& stream, Lane& lane, WaitClock::time_point deadline);
   [[nodiscard]] std::vector<MessageAttribute> attributes_of(std::size_t item) const;
   void write(Batch& batch, const std::string& place, bool queue) const;
@@ -70,6 +77,8 @@ class Publication {
   // Events of one key go one at a time, so that what is stored of a key is always a beginning of it.
   std::map<std::pair<std::string_view, std::string_view>, std::deque<std::size_t>> behind_{};
   std::vector<unsigned> tries_{};
+  std::vector<bool> unclear_{}, goes_alone_{};  // Perhaps stored before; refused in company.
+  bool as_it_came_ = false;
   std::vector<std::pair<WaitClock::time_point, std::size_t>> later_{};
   std::vector<std::unique_ptr<Batch>> batches_{}, spare_{};
   std::size_t left_ = 0;  // Undecided.

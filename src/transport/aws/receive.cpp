@@ -16,6 +16,9 @@ constexpr std::chrono::milliseconds beyond_poll{10'000};
 constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
 constexpr std::size_t padding = 64;    // Readable behind an envelope.
 constexpr Millis shelf_pause{250};
+constexpr unsigned turn_seconds = 1;
+constexpr std::chrono::milliseconds patience_with_short{1'000}, patience_with_long{50};
+constexpr std::chrono::milliseconds turn_look{50};
 
 // What SNS wraps a message in where raw delivery is off.
 std::string unwrapped(std::string body) {
@@ -43,7 +46,9 @@ void AwsSubscription::start_poll(std::uint32_t source, unsigned most, unsigned w
   auto poll = std::make_unique<Poll>();
   poll->source = source;
   poll->most = most;
-  sqs::write_receive_message(poll->body, sources_[source].queue.url,
+  poll->patient = wait_seconds > 0;
+  poll->started = now();
+  sqs::write_receive_message(poll->body, sources_[source].url,
                              {.most = most, .wait_seconds = wait_seconds, .visibility_seconds = lease_seconds()});
   const Call call{.service = Service::sqs,
                   .operation = "ReceiveMessage",
@@ -59,22 +64,32 @@ void AwsSubscription::start_poll(std::uint32_t source, unsigned most, unsigned w
 // Asks where there is room for what may come: what was received and cannot be handled burns its time.
 void AwsSubscription::poll(Millis wait) {
   if (!flight_) flight_ = std::make_unique<Client::Flight>(store_.client(), halt_.get_token());
-  const unsigned wait_seconds = wait.count() > 0 ? longest_poll : 0;
   // What must run alone has its turn when all else is settled, and nothing is asked for meanwhile.
   if (!alone_.empty()) return;
+  // Where there is no room for all, each has its turn of a second: one that is idle must not hold up the others.
+  const bool in_turns = sources_.size() > interest_.events;
+  start_polls(wait.count() == 0 ? 0 : in_turns ? turn_seconds : longest_poll);
+}
+
+// A stream at rest keeps no more of the room than its share, which another may need before anything comes.
+void AwsSubscription::start_polls(unsigned wait_seconds) {
+  const std::size_t fair = std::max<std::size_t>(interest_.events / sources_.size(), 1);
+  const std::size_t first = turn_;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
-    const auto index = static_cast<std::uint32_t>((turn_ + i) % sources_.size());
+    const auto index = static_cast<std::uint32_t>((first + i) % sources_.size());
     Source& source = sources_[index];
     if (source.paused) continue;
     const std::size_t wanted = source.busy ? most_polls : 1;
     while (source.polls < wanted) {
-      const auto most = static_cast<unsigned>(std::min<std::size_t>(room(), largest_batch));
+      const std::size_t left = room();
+      const std::size_t share = source.polls > 0 ? left : std::min(left, fair);
+      const auto most = static_cast<unsigned>(std::min(share, largest_batch));
       // Few at a time cost as much as many: with something in hand, a full batch is waited for.
       if (most == 0 || (source.polls > 0 && most < largest_batch)) break;
+      if (source.polls == 0) turn_ = index + 1;
       start_poll(index, most, source.polls == 0 ? wait_seconds : 0);
     }
   }
-  ++turn_;
 }
 
 void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, Steady now) {
@@ -82,6 +97,7 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   held.source = source;
   held.receipt = std::move(message.receipt);
   held.message = std::move(message.id);
+  held.receives = message.receives;
   held.received = now;
   held.until = now + std::chrono::seconds(lease_seconds());
   const std::string body = unwrapped(std::move(message.body));
@@ -103,8 +119,10 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
     const std::string* const origin = find_attribute(message, "origin");
     delivery.origin = origin != nullptr && *origin == "redrive" ? Origin::redrive : Origin::replay;
   }
-  // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first.
-  held.alone = delivery.attempt > 1 && given_back == 0 && now - started_ < 2 * interest_.lease;
+  // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first; but not
+  // what failed here and was received by nobody since.
+  const bool ours = store_.failed_at(held.message) + 1 == message.receives;
+  held.alone = delivery.attempt > 1 && given_back == 0 && !ours && now - started_ < 2 * interest_.lease;
   delivery.alone = held.alone;
   wait_for_turn(std::move(held));
 }
@@ -114,7 +132,7 @@ void AwsSubscription::wait_for_turn(Held held) {
   (held.alone ? alone_ : ready_).push_back(std::move(held));
 }
 
-void AwsSubscription::take(Poll& poll) {
+void AwsSubscription::take(Poll& poll, Steady at) {
   Source& source = sources_[poll.source];
   --source.polls;
   asked_ -= poll.most;
@@ -123,40 +141,57 @@ void AwsSubscription::take(Poll& poll) {
     if (poll.reply.fault == Fault::stopped) return;
     if (poll.reply.fault == Fault::not_found) {
       // Somebody removed the queue: it is made again, as it was in the beginning.
-      store_.environment().log(LogLevel::warning,
-                               "aws: the queue " + source.queue.name + " is gone, and is joined again");
+      store_.environment().log(LogLevel::warning, "aws: the queue " + source.name + " is gone, and is joined again");
       return join(source);
     }
-    throw poll.reply.error("ReceiveMessage", source.queue.name);
+    throw poll.reply.error("ReceiveMessage", source.name);
   }
   std::vector<sqs::Inbound> messages = sqs::read_receive_message(poll.reply.body);
   source.busy = messages.size() >= poll.most;
-  const Steady at = now();
   for (sqs::Inbound& message : messages) {
     if (message.intact) {
       take_message(poll.source, message, at);
     } else {
       // It was changed on the way here, and comes again when its time is over.
-      store_.environment().log(LogLevel::warning, "aws: a message of " + source.queue.name +
+      store_.environment().log(LogLevel::warning, "aws: a message of " + source.name +
                                                       " does not have the MD5 that SQS says; it is received again");
     }
   }
 }
 
-// Waits for a poll to be decided, or for what may be handed out otherwise. False at the end of the wait.
-bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& stop) {
-  if (!flight_ || flight_->under_way() == 0) return false;
-  const std::stop_callback woken(stop, [this] { halt_.request_stop(); });
+// Takes what one poll brought; false when none is decided at `until`. What was decided before anybody looked may have
+// come at any time since the last look, and its time at AWS runs from then.
+bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now) {
   const Reply* const reply = flight_->next(until);
   if (reply == nullptr) return false;
   const auto poll = std::find_if(polls_.begin(), polls_.end(), [&](const auto& each) { return &each->reply == reply; });
   const std::unique_ptr<Poll> taken = std::move(*poll);
   polls_.erase(poll);
-  take(*taken);
+  take(*taken, just_now ? now() : std::max(looked_, taken->started));
   return true;
 }
 
-void AwsSubscription::forget_polls() {
+// Waits for a poll to be decided. False at the end of the wait.
+bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& stop) {
+  if (take_next(WaitClock::now(), false)) return true;
+  looked_ = now();
+  const std::stop_callback woken(stop, [this] { halt_.request_stop(); });
+  const bool came = take_next(until, true);
+  looked_ = now();
+  return came;
+}
+
+// What has come is taken, that it can be given back; the rest is hung up on.
+void AwsSubscription::end_polls() {
+  // AWS gives messages to a short poll before it answers; to a longer one it may have done so a moment ago.
+  const auto begun = WaitClock::now();
+  while (flight_ && flight_->under_way() > 0) {
+    try {
+      if (!take_next(begun + (answers_at_once() ? patience_with_short : patience_with_long), false)) break;
+    } catch (const Error&) {
+      // Whatever failed brought nothing.
+    }
+  }
   flight_.reset();
   polls_.clear();
   for (Source& source : sources_) source.polls = 0;
@@ -205,6 +240,24 @@ void AwsSubscription::drop_expired() {
   }
 }
 
+// What came while its group was paused waits in its queue, not in the room of the other streams.
+void AwsSubscription::give_back_paused() {
+  if (std::none_of(sources_.begin(), sources_.end(), [](const Source& each) { return each.paused; })) return;
+  std::vector<std::vector<std::string>> receipts(sources_.size());
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto* const waiting : {&ready_, &alone_}) {
+      std::erase_if(*waiting, [&](const Held& held) {
+        if (held.shelf || !sources_[held.source].paused) return false;
+        receipts[held.source].push_back(held.receipt);
+        store_.note_given_back(held.message);
+        return true;
+      });
+    }
+  }
+  give_back(std::move(receipts));
+}
+
 void AwsSubscription::hand_out(Batch& batch) {
   const std::lock_guard lock(mutex_);
   const auto give = [&](std::deque<Held>& from) {
@@ -227,50 +280,81 @@ void AwsSubscription::hand_out(Batch& batch) {
     const std::size_t size = ready_.front().delivery.envelope.size();
     const bool first = ledger_.empty();
     if (!first && bytes_ + size > interest_.bytes) break;
-    if (sources_[ready_.front().source].paused) {
-      ready_.push_back(std::move(ready_.front()));
-      ready_.pop_front();
-      if (std::all_of(ready_.begin(), ready_.end(), [&](const Held& each) { return sources_[each.source].paused; }))
-        break;
-      continue;
-    }
     give(ready_);
     // One that is larger than the room comes alone in its batch.
     if (first && size > interest_.bytes) break;
   }
 }
 
+// Until a settlement, which makes room or ends what ran alone, since `settlements`; or until the end of the wait.
+void AwsSubscription::idle(WaitClock::time_point until, std::uint64_t settlements, const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  settled_.wait_until(lock, stop, until, [&] { return settlements_ != settlements; });
+}
+
+// Whether something was received that may come out once something else is settled.
+bool AwsSubscription::waits_for_turn() const {
+  const std::lock_guard lock(mutex_);
+  return !alone_.empty() || !ready_.empty();
+}
+
+bool AwsSubscription::answers_at_once() const {
+  return std::any_of(polls_.begin(), polls_.end(), [](const auto& each) { return !each->patient; });
+}
+
+// What can be handed out now; false when there is nothing.
+bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
+  drop_expired();
+  look_at_filters();
+  take_shelf(stop);
+  give_back_paused();
+  hand_out(batch);
+  batch.types = types_;
+  batch.paused = std::any_of(sources_.begin(), sources_.end(), [](const Source& each) { return each.paused; });
+  if (stop.stop_requested()) {
+    end_polls();
+    give_back(false);
+  }
+  return !batch.deliveries.empty() || stop.stop_requested();
+}
+
+// What is there now. Longer polls of before may bring something, and are not waited for.
+Batch AwsSubscription::fetch_now(const std::stop_token& stop) {
+  const auto patient = deadline_in(Millis(10'000));
+  for (bool asked = false;; asked = true) {
+    Batch batch;
+    if (look(batch, stop) || (asked && !answers_at_once()) || WaitClock::now() >= patient) return batch;
+    if (!asked) poll(Millis(0));
+    if (answers_at_once()) {
+      (void)await(patient, stop);
+    } else {
+      (void)take_next(WaitClock::now(), false);
+    }
+  }
+}
+
 Batch AwsSubscription::fetch(Millis wait, std::stop_token stop) {
+  if (halt_.stop_requested()) end_polls();  // An earlier call was stopped, and ended by an error.
+  if (wait.count() <= 0) return fetch_now(stop);
   const auto deadline = deadline_in(wait);
-  // Short polls say what is there now; what longer ones of before took is on its way.
-  const auto patient = wait.count() > 0 ? deadline : deadline_in(Millis(10'000));
-  bool asked = false;
   for (;;) {
     Batch batch;
-    drop_expired();
-    take_shelf(stop);
-    hand_out(batch);
-    batch.types = types_;
-    batch.paused = std::any_of(sources_.begin(), sources_.end(), [](const Source& each) { return each.paused; });
-    if (!batch.deliveries.empty() || stop.stop_requested()) {
-      if (stop.stop_requested()) forget_polls();
-      return batch;
+    std::uint64_t settlements = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      settlements = settlements_;
     }
     const auto at = WaitClock::now();
-    if (wait.count() > 0 ? at >= deadline : asked && (!flight_ || flight_->under_way() == 0 || at >= patient))
-      return batch;
-    if (!asked || wait.count() > 0) poll(wait);
-    asked = true;
-    if (flight_ && flight_->under_way() > 0) {
-      const auto until = shelf_ ? std::min(patient, std::max(shelf_look_, at)) : patient;
-      if (!await(until, stop) && stop.stop_requested()) continue;
-      continue;
+    if (look(batch, stop) || at >= deadline) return batch;
+    poll(wait);
+    auto until = shelf_ ? std::min(deadline, std::max(shelf_look_, at)) : deadline;
+    if (flight_->under_way() > 0) {
+      // A settlement, which nobody tells here, may let out what waits for its turn.
+      if (waits_for_turn()) until = std::min(until, at + turn_look);
+      (void)await(until, stop);
+    } else {
+      idle(std::min<WaitClock::time_point>(deadline, at + shelf_pause), settlements, stop);
     }
-    if (wait.count() == 0) continue;
-    // There is no room, or what is there must wait: a settlement changes that.
-    std::unique_lock lock(mutex_);
-    settled_.wait_until(lock, stop, std::min(deadline, at + shelf_pause),
-                        [&, held = ledger_.size()] { return ledger_.size() < held; });
   }
 }
 

@@ -1,5 +1,6 @@
 // What becomes of what was handed out. Nothing is deleted from a queue before all that must be stored for it is.
 #include <algorithm>
+#include <thread>
 
 #include <tidings/stream.hpp>
 
@@ -18,23 +19,29 @@ void set_stale(Result& result) {
   result = {.code = ErrorCode::stale, .stale = true, .message = "aws: this delivery is not held any more"};
 }
 
+// What handlers threw may hold anything, and SQS refuses a whole message for one character of an attribute.
 MessageAttribute attribute(std::string_view name, std::string_view value) {
-  return {.name = std::string(name), .value = std::string(value.substr(0, longest_attribute))};
+  std::string text;
+  for (const char c : value.substr(0, longest_attribute)) {
+    const auto byte = static_cast<unsigned char>(c);
+    text += byte < 0x20 && c != '\t' && c != '\n' && c != '\r' ? '?' : c;
+  }
+  // Where it was cut, the last character may be a part of one.
+  if (value.size() > longest_attribute) {
+    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80U) text.pop_back();
+    if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xC0U) text.pop_back();
+  }
+  if (!sqs::takes_body(text)) {
+    for (char& c : text) c = static_cast<unsigned char>(c) < 0x80 ? c : '?';
+  }
+  return {.name = std::string(name), .value = std::move(text)};
+}
+
+void fail_with(std::span<Result> results, const Error& error) {
+  for (Result& each : results) each = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
 }
 
 }  // namespace
-
-/// What is done with each item: by index into the items of a call. `held` are copies, which nobody else changes.
-struct AwsSubscription::Verdicts {
-  struct Verdict {
-    std::size_t item = 0;
-    std::uint64_t serial = 0;
-    Held held{};
-    bool aside = false;              // It goes to the shelf, and then from the queue.
-    std::optional<unsigned> hide{};  // For how many seconds; nothing: it is deleted.
-  };
-  std::vector<Verdict> all{};
-};
 
 // Which items are ours, and what is to be done with each.
 void AwsSubscription::sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts) {
@@ -56,8 +63,9 @@ void AwsSubscription::sort(std::span<const Settlement> items, std::span<Result> 
     verdict.serial = item.token.lease;
     verdict.held = found->second;
     if (verdict.held.shelf) continue;
-    const auto seconds = static_cast<unsigned>(
-        std::clamp<std::int64_t>(std::chrono::ceil<std::chrono::seconds>(item.after).count(), 0, 43'200));
+    const auto seconds =
+        static_cast<unsigned>(std::clamp<std::int64_t>(std::chrono::ceil<std::chrono::seconds>(item.after).count(), 0,
+                                                       std::max<std::int64_t>(seconds_left(verdict.held, at), 0)));
     if (item.kind == Kind::release) verdict.hide = seconds;
     if (item.kind == Kind::again) {
       verdict.aside = shelf_ && item.after > longest_queue_delay;
@@ -113,13 +121,15 @@ void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> 
     std::vector<ShelfItem> aside;
     std::vector<Outgoing> letters;
     std::vector<std::vector<MessageAttribute>> attributes;
-    std::vector<std::size_t> owners;
-    for (const auto& verdict : verdicts.all) {
+    std::vector<Verdicts::Verdict*> owners;
+    for (auto& verdict : verdicts.all) {
       const Settlement& item = items[verdict.item];
-      if (verdict.held.source != source || verdict.held.shelf || results[verdict.item].code != ErrorCode::ok) continue;
+      if (verdict.held.source != source || verdict.held.shelf || verdict.held.buried ||
+          results[verdict.item].code != ErrorCode::ok)
+        continue;
       if (!verdict.aside && item.kind != Kind::dead) continue;
       ShelfItem whole = shelf_item_of(verdict.held, item);
-      owners.push_back(verdict.item);
+      owners.push_back(&verdict);
       if (verdict.aside) {
         aside.push_back(std::move(whole));
         continue;
@@ -141,14 +151,20 @@ void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> 
       if (!aside.empty()) {
         store_.shelf()->shelve({sources_[source].stream, sources_[source].group}, aside, stored);
       } else {
-        store_.send(sources_[source].queue.dead_url, letters, attributes, patience_with_stores, stored);
+        const std::string& place = sources_[source].dead_url;
+        if (place.empty()) {
+          throw Error(ErrorCode::not_found, "aws: " + sources_[source].name +
+                                                " has no queue for its dead letters (-dlq), and none is made with "
+                                                "topology=none; make it and start again");
+        }
+        store_.send({.to = place, .attributes = attributes, .as_it_came = true}, letters, patience_with_stores, stored);
       }
     } catch (const Error& error) {
-      for (Result& each : stored)
-        each = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+      fail_with(stored, error);
     }
     for (std::size_t k = 0; k < owners.size(); ++k) {
-      if (stored[k].code != ErrorCode::ok) results[owners[k]] = std::move(stored[k]);
+      owners[k]->held.buried = stored[k].code == ErrorCode::ok;
+      if (stored[k].code != ErrorCode::ok) results[owners[k]->item] = std::move(stored[k]);
     }
   }
 }
@@ -170,111 +186,138 @@ void AwsSubscription::settle_on_shelf(std::span<const Settlement> items, std::sp
   try {
     shelf_->settle(passed, settled);
   } catch (const Error& error) {
-    for (Result& each : settled) each = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+    fail_with(settled, error);
   }
   for (std::size_t k = 0; k < owners.size(); ++k) results[owners[k]] = std::move(settled[k]);
 }
 
+// Renewals of these end here: what was asked for before is answered, and nothing more is asked for.
+void AwsSubscription::leave(const Verdicts& verdicts) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& verdict : verdicts.all) {
+    const auto found = ledger_.find(verdict.serial);
+    if (found != ledger_.end() && verdict.hide) found->second.leaving = true;
+  }
+}
+
 // Deletes what is finished, and hides what comes again, by tens.
 void AwsSubscription::tell_queues(std::span<Result> results, const Verdicts& verdicts) {
-  using Verdict = Verdicts::Verdict;
-  std::map<std::pair<std::uint32_t, bool>, std::vector<const Verdict*>> open;
-  for (const Verdict& verdict : verdicts.all) {
+  Open open;
+  for (const auto& verdict : verdicts.all) {
     if (verdict.held.shelf || results[verdict.item].code != ErrorCode::ok) continue;
     open[{verdict.held.source, verdict.hide.has_value()}].push_back(&verdict);
   }
+  const bool hides = std::any_of(open.begin(), open.end(), [](const auto& each) { return each.first.second; });
+  if (hides) {
+    const std::lock_guard visibility(visibility_);
+    leave(verdicts);
+  }
   for (unsigned round = 1; !open.empty(); ++round) {
-    std::vector<std::vector<const Verdict*>> parts;
-    std::deque<std::string> bodies;
-    std::vector<Call> calls;
-    for (const auto& [place, all] : open) {
-      for (std::size_t first = 0; first < all.size(); first += largest_batch) {
-        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
-        auto& part =
-            parts.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(std::min(largest_batch, all.size() - first)));
-        std::string& body = bodies.emplace_back();
-        const std::string& url = sources_[place.first].queue.url;
-        if (place.second) {
-          std::vector<sqs::Visibility> changes;
-          for (const Verdict* each : part) changes.push_back({each->held.receipt, *each->hide});
-          sqs::write_change_message_visibility_batch(body, url, changes);
-        } else {
-          std::vector<std::string_view> receipts;
-          for (const Verdict* each : part) receipts.push_back(each->held.receipt);
-          sqs::write_delete_message_batch(body, url, receipts);
-        }
-        calls.push_back({.service = Service::sqs,
-                         .operation = place.second ? "ChangeMessageVisibilityBatch" : "DeleteMessageBatch",
-                         .body = body});
+    open = tell_once(results, open, round == most_rounds);
+    if (!open.empty()) std::this_thread::sleep_for(wait_before(round, Fault::throttled, *store_.environment().random));
+  }
+}
+
+// One round. Returns what failed for the moment, unless it is the last one.
+AwsSubscription::Open AwsSubscription::tell_once(std::span<Result> results, const Open& open, bool last) {
+  std::vector<std::vector<const Verdicts::Verdict*>> parts;
+  std::deque<std::string> bodies;
+  std::vector<Call> calls;
+  for (const auto& [place, all] : open) {
+    for (std::size_t first = 0; first < all.size(); first += largest_batch) {
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
+      auto& part =
+          parts.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(std::min(largest_batch, all.size() - first)));
+      std::string& body = bodies.emplace_back();
+      const std::string& url = sources_[place.first].url;
+      if (place.second) {
+        std::vector<sqs::Visibility> changes;
+        for (const auto* each : part) changes.push_back({each->held.receipt, *each->hide});
+        sqs::write_change_message_visibility_batch(body, url, changes);
+      } else {
+        std::vector<std::string_view> receipts;
+        for (const auto* each : part) receipts.push_back(each->held.receipt);
+        sqs::write_delete_message_batch(body, url, receipts);
       }
+      calls.push_back({.service = Service::sqs,
+                       .operation = place.second ? "ChangeMessageVisibilityBatch" : "DeleteMessageBatch",
+                       .body = body});
     }
-    open.clear();
-    std::vector<Reply> replies(calls.size());
-    store_.client().run(calls, replies, deadline_in(patience_with_stores));
-    for (std::size_t k = 0; k < parts.size(); ++k) {
-      std::vector<EntryResult> entries(parts[k].size());
-      if (replies[k].ok()) sqs::read_entries(replies[k].body, entries);
-      for (std::size_t i = 0; i < entries.size(); ++i) {
-        const Verdict& verdict = *parts[k][i];
-        Result& result = results[verdict.item];
-        if (!replies[k].ok()) {
-          const Error error = replies[k].error(calls[k].operation, sources_[verdict.held.source].queue.name);
-          result = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
-        } else if (entries[i].fault == Fault::stale || entries[i].fault == Fault::sender) {
-          // Others have it by now, or it is gone. Finished work is finished; a failure is theirs to find.
-          if (verdict.hide) set_stale(result);
-        } else if (!entries[i].ok()) {
-          if (may_pass(entries[i].fault) && round < most_rounds) {
-            open[{verdict.held.source, verdict.hide.has_value()}].push_back(&verdict);
-          } else {
-            result = {.code = ErrorCode::unavailable,
-                      .retryable = true,
-                      .message = "aws: " + entries[i].code + ": " + entries[i].message};
-          }
-        }
+  }
+  std::vector<Reply> replies(calls.size());
+  store_.client().run(calls, replies, deadline_in(patience_with_stores));
+  Open again;
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    std::vector<EntryResult> entries(parts[k].size());
+    if (replies[k].ok()) sqs::read_entries(replies[k].body, entries);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const auto& verdict = *parts[k][i];
+      Result& result = results[verdict.item];
+      if (!replies[k].ok()) {
+        const Error error = replies[k].error(calls[k].operation, sources_[verdict.held.source].name);
+        result = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
+        if (replies[k].fault == Fault::not_found) set_stale(result);  // Its queue is gone, with all that was in it.
+      } else if (entries[i].fault == Fault::stale || entries[i].fault == Fault::sender) {
+        // Others have it by now, or it is gone. Finished work is finished; a failure is theirs to find.
+        if (verdict.hide) set_stale(result);
+      } else if (!entries[i].ok() && may_pass(entries[i].fault) && !last) {
+        again[{verdict.held.source, verdict.hide.has_value()}].push_back(&verdict);
+      } else if (!entries[i].ok()) {
+        result = {.code = ErrorCode::unavailable,
+                  .retryable = true,
+                  .message = "aws: " + entries[i].code + ": " + entries[i].message};
       }
     }
   }
+  return again;
+}
+
+void AwsSubscription::conclude(std::span<const Settlement> items, std::span<const Result> results,
+                               const Verdicts& verdicts) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& verdict : verdicts.all) {
+    const auto found = ledger_.find(verdict.serial);
+    if (found == ledger_.end()) continue;
+    Held& held = found->second;
+    held.naming = held.leaving = false;
+    held.buried = verdict.held.buried;
+    const Result& result = results[verdict.item];
+    if (result.code != ErrorCode::ok && !result.stale) continue;
+    const Kind kind = items[verdict.item].kind;
+    if (kind == Kind::release && !held.shelf) {
+      store_.note_given_back(held.message);
+    } else if (!verdict.hide) {
+      store_.forget_given_back(held.message);
+    } else if (!result.stale) {
+      store_.note_failed(held.message, held.receives);
+    }
+    forget(verdict.serial);
+  }
+  settled_.notify_all();
 }
 
 void AwsSubscription::settle(std::span<const Settlement> items, std::span<Result> results) {
   Verdicts verdicts;
   sort(items, results, verdicts);
-  // What could not be settled can be named again.
-  struct Conclude {
-    AwsSubscription& self;
-    std::span<const Settlement> items;
-    std::span<Result> results;
-    const Verdicts& verdicts;
-    ~Conclude() {
-      const std::lock_guard lock(self.mutex_);
-      for (const auto& verdict : verdicts.all) {
-        const auto found = self.ledger_.find(verdict.serial);
-        if (found == self.ledger_.end()) continue;
-        found->second.naming = false;
-        const Result& result = results[verdict.item];
-        if (result.code != ErrorCode::ok && !result.stale) continue;
-        const bool released = items[verdict.item].kind == Kind::release && !found->second.shelf;
-        if (released) {
-          self.store_.note_given_back(found->second.message);
-        } else if (!verdict.hide) {
-          self.store_.forget_given_back(found->second.message);
-        }
-        self.forget(verdict.serial);
-      }
-      self.settled_.notify_all();
+  try {
+    store_outputs(items, results, verdicts);
+    bury(items, results, verdicts);
+    settle_on_shelf(items, results, verdicts);
+    TIDINGS_FAILPOINT("aws.before_settle_commit");
+    tell_queues(results, verdicts);
+    TIDINGS_FAILPOINT("aws.after_settle_commit");
+  } catch (const std::exception& error) {
+    // Whatever was not told is open, and can be named again.
+    for (const auto& verdict : verdicts.all) {
+      if (results[verdict.item].code == ErrorCode::ok)
+        results[verdict.item] = {.code = ErrorCode::unavailable, .retryable = true, .message = error.what()};
     }
-  } const conclude{*this, items, results, verdicts};
-  store_outputs(items, results, verdicts);
-  bury(items, results, verdicts);
-  settle_on_shelf(items, results, verdicts);
-  TIDINGS_FAILPOINT("aws.before_settle_commit");
-  tell_queues(results, verdicts);
-  TIDINGS_FAILPOINT("aws.after_settle_commit");
+  }
+  conclude(items, results, verdicts);
 }
 
-// Gives everything back at once, that others need not wait for it.
-void AwsSubscription::give_back() {
+// Gives back at once what was not handed out, or everything, that others need not wait for it.
+void AwsSubscription::give_back(bool all) {
   std::vector<std::vector<std::string>> receipts(sources_.size());
   {
     const std::lock_guard lock(mutex_);
@@ -283,12 +326,20 @@ void AwsSubscription::give_back() {
       receipts[held.source].push_back(held.receipt);
       store_.note_given_back(held.message);
     };
-    for (const auto& [serial, held] : ledger_) add(held);
-    for (const auto* const waiting : {&ready_, &alone_}) std::for_each(waiting->begin(), waiting->end(), add);
-    ledger_.clear();
-    ready_.clear();
-    alone_.clear();
+    for (auto* const waiting : {&ready_, &alone_}) {
+      std::for_each(waiting->begin(), waiting->end(), add);
+      // What came off the shelf goes back with the shelf's own subscription.
+      std::erase_if(*waiting, [&](const Held& held) { return all || !held.shelf; });
+    }
+    if (all) {
+      for (const auto& [serial, held] : ledger_) add(held);
+      ledger_.clear();
+    }
   }
+  give_back(std::move(receipts));
+}
+
+void AwsSubscription::give_back(std::vector<std::vector<std::string>> receipts) {
   std::deque<std::string> bodies;
   std::vector<Call> calls;
   for (std::size_t s = 0; s < receipts.size(); ++s) {
@@ -296,7 +347,7 @@ void AwsSubscription::give_back() {
       std::vector<sqs::Visibility> changes;
       for (std::size_t i = first; i < std::min(first + largest_batch, receipts[s].size()); ++i)
         changes.push_back({receipts[s][i], 0});
-      sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[s].queue.url, changes);
+      sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[s].url, changes);
       calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = bodies.back()});
     }
   }

@@ -3,6 +3,8 @@
 namespace tidings::transport::aws {
 namespace {
 
+constexpr std::size_t most_remembered = 100'000;
+
 Capabilities capabilities_of(const Transport* shelf, const Transport* archive) {
   Capabilities all;
   all.engine = "aws";
@@ -58,7 +60,6 @@ std::uint32_t Store::given_back(const std::string& message) const {
 }
 
 void Store::note_given_back(const std::string& message) {
-  constexpr std::size_t most_remembered = 100'000;
   const std::lock_guard lock(mutex_);
   if (given_back_.size() >= most_remembered) given_back_.clear();
   ++given_back_[message];
@@ -67,6 +68,19 @@ void Store::note_given_back(const std::string& message) {
 void Store::forget_given_back(const std::string& message) {
   const std::lock_guard lock(mutex_);
   given_back_.erase(message);
+  failed_.erase(message);
+}
+
+void Store::note_failed(const std::string& message, std::uint32_t receives) {
+  const std::lock_guard lock(mutex_);
+  if (failed_.size() >= most_remembered) failed_.clear();
+  failed_[message] = receives;
+}
+
+std::uint32_t Store::failed_at(const std::string& message) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = failed_.find(message);
+  return found == failed_.end() ? 0 : found->second;
 }
 
 void Store::join_shelf(GroupRef group) {

@@ -50,14 +50,18 @@ class Store {
   [[nodiscard]] std::uint32_t given_back(const std::string& message) const;
   void note_given_back(const std::string& message);
   void forget_given_back(const std::string& message);
+  /// That a message, received so often, failed in this process and waits for its next attempt; and how often that was,
+  /// 0 for one that this process knows nothing of.
+  void note_failed(const std::string& message, std::uint32_t receives);
+  [[nodiscard]] std::uint32_t failed_at(const std::string& message) const;
 
   void publish(std::span<const Outgoing> items, Millis within, std::span<Result> results) {
-    Publication(client_, topology_, environment_, capabilities_).run(items, within, results);
+    Publication(client_, topology_, environment_, capabilities_).run(items, within, results, {});
   }
   /// Past the topic, to one queue.
-  void send(std::string_view queue_url, std::span<const Outgoing> items,
-            std::span<const std::vector<MessageAttribute>> attributes, Millis within, std::span<Result> results) {
-    Publication(client_, topology_, environment_, capabilities_).run(items, within, results, queue_url, attributes);
+  void send(const Publication::Straight& straight, std::span<const Outgoing> items, Millis within,
+            std::span<Result> results) {
+    Publication(client_, topology_, environment_, capabilities_).run(items, within, results, straight);
   }
 
  private:
@@ -67,11 +71,13 @@ class Store {
   const std::shared_ptr<Transport> shelf_, archive_;
   const Capabilities capabilities_;
   mutable std::mutex mutex_{};
-  std::unordered_map<std::string, std::uint32_t> given_back_{};
+  std::unordered_map<std::string, std::uint32_t> given_back_{}, failed_{};
 };
 
 // describe.cpp
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
+/// Which of the permissions on a queue, and on its topic where it has one, are missing: a row for each policy.
+void check_permissions(Store& store, const std::string& url, const std::string& topic, std::vector<Check>& checks);
 /// What may be wrong with how this account is set up.
 [[nodiscard]] std::vector<Check> check_account(Store& store);
 

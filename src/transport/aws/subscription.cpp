@@ -10,6 +10,8 @@
 namespace tidings::transport::aws {
 namespace {
 
+// Two instances that start at once may each write the filter as they found it, and the later one's stands.
+constexpr Millis races_are_over{15'000};
 constexpr unsigned longest_seconds = 43'200;  // SQS: a message stays hidden for 12 h at most, from its receive on.
 
 }  // namespace
@@ -28,7 +30,11 @@ AwsSubscription::AwsSubscription(Store& store, const Interest& interest)
     source.stream = stream;
     source.group = group_of(stream, interest_.service);
     join(source);
+    source.name = source.queue.name;
+    source.url = source.queue.url;
+    source.dead_url = source.queue.dead_url;
   }
+  filters_look_ = now() + races_are_over;
   if (store_.shelf() == nullptr) return;
   Interest aside = interest_;
   aside.start.kind = Start::Kind::end;
@@ -59,18 +65,45 @@ void AwsSubscription::learn_type(std::uint32_t source, std::string_view type) {
   if (known(type) || known("*")) return;
   types_look_ = deadline_in(Millis(1'000));
   if (is_command_stream(sources_[source].stream)) return;
-  sources_[source].queue.filter =
-      store_.topology().filter_of(sources_[source].stream, sources_[source].queue, deadline_in(patience));
-  know_types(sources_[source]);
+  try {
+    sources_[source].queue.filter =
+        store_.topology().filter_of(sources_[source].stream, sources_[source].queue, deadline_in(patience));
+    know_types(sources_[source]);
+  } catch (const Error& error) {
+    // What was received is handed out all the same.
+    store_.environment().log(LogLevel::warning,
+                             std::string("aws: which types others handle is not known: ") + error.what());
+  }
+}
+
+// Once, when those that started beside this instance have written what they wanted.
+void AwsSubscription::look_at_filters() {
+  if (now() < filters_look_) return;
+  filters_look_ = Steady::max();
+  for (Source& source : sources_) {
+    try {
+      store_.topology().look_again(source.stream, source.queue, interest_.types, deadline_in(patience));
+      know_types(source);
+    } catch (const Error& error) {
+      store_.environment().log(LogLevel::warning, std::string("aws: whether a filter still lets all through that this "
+                                                              "service handles is not known: ") +
+                                                      error.what());
+    }
+  }
 }
 
 AwsSubscription::~AwsSubscription() {
   try {
-    forget_polls();
-    give_back();
+    end_polls();
+    give_back(true);
   } catch (...) {
     // What could not be given back comes again when its time is over.
   }
+}
+
+// How long SQS lets it stay hidden: 12 h from its receive, less a moment for the way there.
+std::int64_t AwsSubscription::seconds_left(const Held& held, Steady at) {
+  return std::chrono::floor<std::chrono::seconds>(held.received + longest_hidden - at).count() - 1;
 }
 
 unsigned AwsSubscription::lease_seconds() const {
@@ -81,18 +114,26 @@ unsigned AwsSubscription::lease_seconds() const {
 // All that is held is hidden for another lease, as far as 12 h from its receive allow.
 std::vector<AckToken> AwsSubscription::renew() {
   std::vector<AckToken> lost;
-  std::vector<Renewal> renewals = renewals_due(lost);
-  std::optional<Error> failure = hide_again(renewals, lost);
-  if (shelf_) {
-    const std::vector<AckToken> gone = shelf_->renew();
-    const std::lock_guard lock(mutex_);
+  std::vector<Renewal> renewals;
+  std::optional<Error> failure;
+  {
+    const std::lock_guard visibility(visibility_);
+    renewals = renewals_due(lost);
+    failure = hide_again(renewals, lost);
+  }
+  std::vector<AckToken> gone;
+  try {
+    if (shelf_) gone = shelf_->renew();
+  } catch (const Error& error) {
+    if (!failure) failure.emplace(error);  // What the queues agreed to counts all the same.
+  }
+  const std::lock_guard lock(mutex_);
+  if (!gone.empty()) {
     for (const auto& [serial, held] : ledger_) {
       if (held.shelf && std::find(gone.begin(), gone.end(), *held.shelf) != gone.end())
         lost.push_back({serial, 0, epoch_});
     }
   }
-  const std::lock_guard lock(mutex_);
-  for (const AckToken& token : std::exchange(lost_, {})) lost.push_back(token);
   std::unordered_map<std::string_view, Steady> renewed;
   for (const Renewal& each : renewals) {
     if (each.done) renewed.emplace(each.receipt, each.until);
@@ -117,8 +158,8 @@ std::vector<AwsSubscription::Renewal> AwsSubscription::renewals_due(std::vector<
   const Steady at = now();
   const std::lock_guard lock(mutex_);
   const auto add = [&](std::uint64_t serial, const Held& held) {
-    if (held.shelf) return;
-    const auto left = std::chrono::floor<std::chrono::seconds>(held.received + longest_hidden - at).count();
+    if (held.shelf || held.leaving) return;
+    const auto left = seconds_left(held, at);
     const auto seconds = std::min<std::int64_t>(lease_seconds(), left);
     if (seconds < 1 || held.until <= at) {
       if (serial != 0) lost.push_back({serial, 0, epoch_});
@@ -150,8 +191,7 @@ std::optional<Error> AwsSubscription::hide_again(std::vector<Renewal>& renewals,
     parts.push_back(std::span(renewals).subspan(first, end - first));
     std::vector<sqs::Visibility> changes;
     for (const Renewal& each : parts.back()) changes.push_back({each.receipt, each.seconds});
-    sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[renewals[first].source].queue.url,
-                                               changes);
+    sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[renewals[first].source].url, changes);
     calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = bodies.back()});
     first = end;
   }
@@ -161,7 +201,7 @@ std::optional<Error> AwsSubscription::hide_again(std::vector<Renewal>& renewals,
   for (std::size_t k = 0; k < parts.size(); ++k) {
     if (!replies[k].ok()) {
       if (!failure)
-        failure.emplace(replies[k].error("ChangeMessageVisibilityBatch", sources_[parts[k].front().source].queue.name));
+        failure.emplace(replies[k].error("ChangeMessageVisibilityBatch", sources_[parts[k].front().source].name));
       continue;
     }
     std::vector<EntryResult> entries(parts[k].size());
@@ -180,6 +220,7 @@ std::optional<Error> AwsSubscription::hide_again(std::vector<Renewal>& renewals,
 bool AwsSubscription::forget(std::uint64_t serial) {
   const auto found = ledger_.find(serial);
   if (found == ledger_.end()) return false;
+  ++settlements_;
   bytes_ -= found->second.delivery.envelope.size();
   running_alone_ = running_alone_ && !found->second.alone;
   ledger_.erase(found);

@@ -33,7 +33,9 @@ class AwsSubscription final : public Subscription {
   // A group's queue, and how well it is doing.
   struct Source {
     std::string stream{}, group{};
-    Queue queue{};
+    // Set once, for any thread; a queue that is made again has the same name, and so the same URL.
+    std::string name{}, url{}, dead_url{};
+    Queue queue{};          // Fetch's own.
     std::size_t polls = 0;  // Under way.
     bool busy = false;      // The last receive brought all that it asked for.
     bool paused = false;
@@ -42,6 +44,8 @@ class AwsSubscription final : public Subscription {
   struct Poll {
     std::uint32_t source = 0;
     unsigned most = 0;
+    bool patient = false;  // It waits until something comes.
+    Steady started{};
     std::string body{};
     Reply reply{};
   };
@@ -51,11 +55,26 @@ class AwsSubscription final : public Subscription {
     std::string receipt{}, message{};  // SQS's names of this receive, and of the message.
     std::optional<AckToken> shelf{};   // What it is called by the shelf that it came from.
     Steady received{}, until{};        // Hidden from others until then, as far as we know.
+    std::uint32_t receives = 0;
     bool alone = false, naming = false;
-    Delivery delivery{};  // What a dead letter needs.
+    bool leaving = false;  // It is being given another time than a renewal's.
+    bool buried = false;   // It lies where its settlement wants it, and is only to be deleted.
+    Delivery delivery{};   // What a dead letter needs.
     std::string id{};
   };
-  struct Verdicts;
+  // What is done with each item of a settlement.
+  struct Verdicts {
+    struct Verdict {
+      std::size_t item = 0;  // Index into the items of the call.
+      std::uint64_t serial = 0;
+      Held held{};                     // A copy, which nobody else changes.
+      bool aside = false;              // It goes to the shelf, and then from the queue.
+      std::optional<unsigned> hide{};  // For how many seconds; nothing: it is deleted.
+    };
+    std::vector<Verdict> all{};
+  };
+  // What the queues are still to be told: by source, and whether it is hidden.
+  using Open = std::map<std::pair<std::uint32_t, bool>, std::vector<const Verdicts::Verdict*>>;
   // What is to be hidden for longer.
   struct Renewal {
     std::uint64_t serial = 0;  // 0: not handed out yet.
@@ -75,27 +94,41 @@ class AwsSubscription final : public Subscription {
   // receive.cpp
   void poll(Millis wait);
   void start_poll(std::uint32_t source, unsigned most, unsigned wait_seconds);
-  void take(Poll& poll);
+  void start_polls(unsigned wait_seconds);
+  void take(Poll& poll, Steady at);
   void take_message(std::uint32_t source, sqs::Inbound& message, Steady now);
   void wait_for_turn(Held held);
   void take_shelf(const std::stop_token& stop);
   void look_for_pauses(bool paused);
   [[nodiscard]] bool await(WaitClock::time_point until, const std::stop_token& stop);
+  [[nodiscard]] bool take_next(WaitClock::time_point until, bool just_now);
+  void idle(WaitClock::time_point until, std::uint64_t settlements, const std::stop_token& stop);
+  [[nodiscard]] bool look(Batch& batch, const std::stop_token& stop);
+  [[nodiscard]] Batch fetch_now(const std::stop_token& stop);
+  [[nodiscard]] bool waits_for_turn() const;
+  [[nodiscard]] bool answers_at_once() const;
+  void give_back_paused();
+  void look_at_filters();
   void hand_out(Batch& batch);
   [[nodiscard]] std::size_t room() const;
   void drop_expired();
-  void forget_polls();
+  void end_polls();
   // settle.cpp
   void sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
   void store_outputs(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
   void bury(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
   void settle_on_shelf(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
   void tell_queues(std::span<Result> results, const Verdicts& verdicts);
+  [[nodiscard]] Open tell_once(std::span<Result> results, const Open& open, bool last);
   [[nodiscard]] ShelfItem shelf_item_of(const Held& held, const Settlement& item) const;
-  void give_back();
+  void leave(const Verdicts& verdicts);
+  void conclude(std::span<const Settlement> items, std::span<const Result> results, const Verdicts& verdicts);
+  void give_back(bool all);
+  void give_back(std::vector<std::vector<std::string>> receipts);
 
   [[nodiscard]] Steady now() const { return store_.environment().clock->steady(); }
   [[nodiscard]] unsigned lease_seconds() const;
+  [[nodiscard]] static std::int64_t seconds_left(const Held& held, Steady at);
 
   Store& store_;
   const Interest interest_;
@@ -110,17 +143,21 @@ class AwsSubscription final : public Subscription {
   std::vector<std::unique_ptr<Poll>> polls_{};
   std::size_t asked_ = 0;  // How many messages the polls under way may bring.
   std::size_t turn_ = 0;
+  Steady looked_{};        // When what was under way had not come yet.
+  Steady filters_look_{};  // When to see whether another that started beside us narrowed a filter.
   WaitClock::time_point shelf_look_{}, types_look_{};
   std::shared_ptr<const std::vector<std::string>> types_{};
 
+  // Of who changes how long messages stay hidden, across the call: what a settlement says of it is the last word.
+  std::mutex visibility_{};
   mutable std::mutex mutex_{};  // Never held across a call.
   std::condition_variable_any settled_{};
   std::deque<Held> ready_{}, alone_{};      // Received, and not handed out.
   std::map<std::uint64_t, Held> ledger_{};  // Handed out, by the token's lease.
   std::uint64_t next_serial_ = 1;
+  std::uint64_t settlements_ = 0;  // Grows with whatever makes room.
   std::size_t bytes_ = 0;
   bool running_alone_ = false;
-  std::vector<AckToken> lost_{};
 };
 
 }  // namespace tidings::transport::aws

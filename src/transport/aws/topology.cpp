@@ -20,13 +20,13 @@ std::string value_of(const Attributes& attributes, std::string_view name) {
 
 std::string arn_of(const Attributes& attributes) { return value_of(attributes, "QueueArn"); }
 
+}  // namespace
+
 std::string partition_of(std::string_view region) {
   if (region.starts_with("cn-")) return "aws-cn";
   if (region.starts_with("us-gov-")) return "aws-us-gov";
   return "aws";
 }
-
-}  // namespace
 
 Reply Topology::call(Service service, std::string_view operation, const std::string& body, std::string_view about,
                      WaitClock::time_point deadline) {
@@ -84,7 +84,8 @@ std::string Topology::command_queue(std::string_view stream, WaitClock::time_poi
     if (const auto found = places_.find(stream); found != places_.end()) return found->second;
   }
   // Commands may be sent before their service has started for the first time.
-  const Queue queue = make(names_.queue(stream, "commands"), names_.dead_letter_queue(stream, "commands"), deadline);
+  const Queue queue =
+      make(names_.queue(stream, "commands"), names_.dead_letter_queue(stream, "commands"), {}, deadline);
   const std::lock_guard lock(mutex_);
   return places_[std::string(stream)] = queue.url;
 }
@@ -111,7 +112,8 @@ Attributes Topology::queue_attributes(const std::string& url, WaitClock::time_po
 
 // The URL of a queue, which is made where it may be. Asked for without attributes, an existing one is never in conflict
 // with what somebody set.
-std::string Topology::make_queue(const std::string& name, bool& made, WaitClock::time_point deadline) {
+std::string Topology::make_queue(const std::string& name, bool& made, std::string_view owner,
+                                 WaitClock::time_point deadline) {
   std::string url = find_queue(name, deadline);
   if (!url.empty()) return url;
   if (mode_ != TopologyMode::create) {
@@ -124,7 +126,8 @@ std::string Topology::make_queue(const std::string& name, bool& made, WaitClock:
   const bool dead = name.ends_with("-dlq");
   std::string body;
   sqs::write_create_queue(body, name,
-                          {{"MessageRetentionPeriod", std::string(dead ? dead_retention : queue_retention)}}, {});
+                          {{"MessageRetentionPeriod", std::string(dead ? dead_retention : queue_retention)}},
+                          owner.empty() ? Attributes{} : Attributes{{std::string(owner_tag), std::string(owner)}});
   const Reply reply = client_.run({.service = Service::sqs, .operation = "CreateQueue", .body = body}, deadline);
   if (reply.fault == Fault::conflict) {
     // Another process may have made it a moment ago; or it was deleted less than a minute ago, which passes.
@@ -137,16 +140,17 @@ std::string Topology::make_queue(const std::string& name, bool& made, WaitClock:
 }
 
 // A queue with the one of its dead letters.
-Queue Topology::make(const std::string& name, const std::string& dead_name, WaitClock::time_point deadline) {
+Queue Topology::make(const std::string& name, const std::string& dead_name, std::string_view owner,
+                     WaitClock::time_point deadline) {
   Queue queue{.name = name};
   bool dead_made = false;
   if (mode_ == TopologyMode::none) {
-    queue.url = make_queue(name, queue.made, deadline);
+    queue.url = make_queue(name, queue.made, owner, deadline);
     queue.dead_url = find_queue(dead_name, deadline);
     return queue;
   }
-  queue.dead_url = make_queue(dead_name, dead_made, deadline);
-  queue.url = make_queue(name, queue.made, deadline);
+  queue.dead_url = make_queue(dead_name, dead_made, {}, deadline);
+  queue.url = make_queue(name, queue.made, owner, deadline);
   const Attributes has = queue_attributes(queue.url, deadline), dead_has = queue_attributes(queue.dead_url, deadline);
   queue.arn = arn_of(has);
   if (value_of(dead_has, "MessageRetentionPeriod") < dead_retention &&
@@ -191,7 +195,8 @@ Queue Topology::join(std::string_view stream, std::string_view service, const st
                      WaitClock::time_point deadline) {
   const std::string_view group = group_of(stream, service);
   const std::string name = names_.queue(stream, group), dead_name = names_.dead_letter_queue(stream, group);
-  Queue queue = make(name, dead_name, deadline);
+  // Made with its owner, of two services that start at once only one has it.
+  Queue queue = make(name, dead_name, is_command_stream(stream) ? service : std::string_view(), deadline);
   if (is_command_stream(stream)) {
     if (mode_ != TopologyMode::none) own(queue, stream, service, deadline);
     return queue;
@@ -221,7 +226,8 @@ void Topology::tag(const Queue& queue, std::string_view name, std::string_view v
 bool Topology::takes_everything(const Queue& queue, const std::vector<std::string>& types,
                                 WaitClock::time_point deadline) {
   if (value_of(tags_of(queue, deadline), types_tag) == "*") return true;
-  if (std::find(types.begin(), types.end(), "*") == types.end()) return false;
+  // More types than a filter takes are as good as all of them.
+  if (!write_filter({types.begin(), types.end()}).empty() || types.empty()) return false;
   if (mode_ == TopologyMode::create) tag(queue, types_tag, "*", deadline);
   return true;
 }
@@ -231,6 +237,13 @@ std::optional<std::set<std::string>> Topology::filter_of(std::string_view stream
   const std::string arn = find_subscription(topic(stream, deadline), queue.arn, deadline);
   if (arn.empty()) return std::nullopt;
   return read_filter(value_of(subscription_attributes(arn, deadline), "FilterPolicy"));
+}
+
+void Topology::look_again(std::string_view stream, Queue& queue, const std::vector<std::string>& types,
+                          WaitClock::time_point deadline) {
+  if (mode_ != TopologyMode::create || is_command_stream(stream) || queue.everything) return;
+  queue.made = false;  // Whatever differs now is told.
+  subscribe(queue, topic(stream, deadline), arn_of(queue_attributes(queue.dead_url, deadline)), types, deadline);
 }
 
 void Topology::own(const Queue& queue, std::string_view stream, std::string_view service,
@@ -333,6 +346,11 @@ void Topology::mend_subscription(Queue& queue, const std::string& arn, const std
   }
   std::set<std::string> wanted = *lets;
   wanted.insert(types.begin(), types.end());
+  if (!queue.everything && write_filter(wanted).empty()) {
+    // The instances together handle more types than a filter takes.
+    if (mode_ == TopologyMode::create) tag(queue, types_tag, "*", deadline);
+    queue.everything = true;
+  }
   if (queue.everything) wanted = {"*"};
   if (wanted != *lets) {
     std::string added;

@@ -39,6 +39,9 @@ struct Queue {
   bool made = false;        ///< It was not there before.
 };
 
+/// The first part of ARNs in a region: `aws`, `aws-cn` or `aws-us-gov`.
+[[nodiscard]] std::string partition_of(std::string_view region);
+
 class Topology {
  public:
   Topology(Client& client, const Options& options, Log log)
@@ -48,6 +51,7 @@ class Topology {
         account_(options.account),
         log_(std::move(log)) {}
 
+  [[nodiscard]] TopologyMode mode() const noexcept { return mode_; }
   [[nodiscard]] const Names& names() const noexcept { return names_; }
   /// Of an event stream; known after the first time.
   [[nodiscard]] std::string topic(std::string_view stream, WaitClock::time_point deadline);
@@ -57,6 +61,10 @@ class Topology {
   /// Error{conflict} for a command stream that another service owns.
   [[nodiscard]] Queue join(std::string_view stream, std::string_view service, const std::vector<std::string>& types,
                            WaitClock::time_point deadline);
+  /// Once more what join() did about the subscription, where it may: others that started beside this program may have
+  /// written over it.
+  void look_again(std::string_view stream, Queue& queue, const std::vector<std::string>& types,
+                  WaitClock::time_point deadline);
   /// What a queue's subscription lets through now; nothing where that is everything, or of another's making.
   [[nodiscard]] std::optional<std::set<std::string>> filter_of(std::string_view stream, const Queue& queue,
                                                                WaitClock::time_point deadline);
@@ -80,8 +88,10 @@ class Topology {
 
  private:
   [[nodiscard]] std::string topic_arn_of(const std::string& name, WaitClock::time_point deadline);
-  [[nodiscard]] std::string make_queue(const std::string& name, bool& made, WaitClock::time_point deadline);
-  [[nodiscard]] Queue make(const std::string& name, const std::string& dead_name, WaitClock::time_point deadline);
+  [[nodiscard]] std::string make_queue(const std::string& name, bool& made, std::string_view owner,
+                                       WaitClock::time_point deadline);
+  [[nodiscard]] Queue make(const std::string& name, const std::string& dead_name, std::string_view owner,
+                           WaitClock::time_point deadline);
   void mend_queue(const Queue& queue, const Attributes& has, const std::string& topic_arn, const std::string& dead_arn,
                   WaitClock::time_point deadline);
   void subscribe(Queue& queue, const std::string& topic_arn, const std::string& dead_arn,
