@@ -61,7 +61,7 @@ void publish_ticks(Transport& transport, std::int64_t first, std::int64_t count,
 
 void make_groups(Transport& transport, std::string_view stream) {
   if (transport.capabilities().from_beginning) return;
-  for (const char* group : {"reader", "a", "b", "one", "two", "slow", "quick"}) {
+  for (const char* group : {"reader", "first", "many", "idle", "another", "fails", "works", "a", "b", "one", "two", "slow", "quick"}) {
     transport::GroupChange change;
     change.at.kind = Start::Kind::end;
     transport.change({stream, group}, change);
