@@ -135,7 +135,8 @@ int serve(Run& run, const char* name, void (*subscribe)(Run&, tidings::Service&)
   return 0;
 }
 
-/// What an operator does: pauses and resumes, redrives the dead letters, replays, and trims.
+/// What an operator does: pauses and resumes, redrives the dead letters, replays, takes items of another engine, and
+/// trims.
 int operate(const Run& run) {
   namespace transport = tidings::transport;
   transport::Transport& engine = run.bus.transport();
@@ -156,6 +157,14 @@ int operate(const Run& run) {
   for (std::uint64_t replay = 1; replay <= 7; ++replay) {
     std::vector<transport::Result> results(copies.size());
     engine.inject(worker, transport::Origin::replay, replay, copies, results);
+    std::vector<transport::ShelfItem> aside(copies.size());
+    for (std::size_t i = 0; i < copies.size(); ++i) {
+      aside[i].id = copies[i].id;
+      aside[i].type = copies[i].type;
+      aside[i].envelope = copies[i].envelope;
+      aside[i].run = replay;
+    }
+    engine.shelve(worker, aside, results);
     engine.change(worker, {.kind = transport::GroupChange::Kind::resume});
     (void)engine.move(worker, {.states = {transport::ShelfState::dead}}, transport::ShelfAction::hand_out);
   }
