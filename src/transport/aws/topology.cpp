@@ -60,7 +60,7 @@ std::string Topology::topic_arn_of(const std::string& name, WaitClock::time_poin
     sns::write_create_topic(body, name, {}, {});
     return sns::read_topic_arn(call(Service::sns, "CreateTopic", body, name, deadline).body);
   }
-  const std::string arn =
+  std::string arn =
       "arn:" + partition_of(client_.region()) + ":sns:" + client_.region() + ":" + account(deadline) + ":" + name;
   if (mode_ == TopologyMode::none) return arn;
   sns::write_get_topic_attributes(body, arn);
