@@ -16,10 +16,11 @@ namespace {
 
 // The longest wait that this policy can ask for.
 Millis longest_backoff(const HandlerOptions& policy) {
+  const Millis longest = policy.backoff.longest;
   Millis delay = policy.backoff.first;
-  for (std::uint32_t failure = 2; failure < policy.max_attempts && delay < policy.backoff.longest; ++failure)
-    delay *= 2;
-  return policy.max_attempts < 2 ? Millis(0) : std::min(delay, policy.backoff.longest);
+  for (std::uint32_t failure = 2; failure < policy.max_attempts && delay > Millis(0) && delay < longest; ++failure)
+    delay = delay > longest / 2 ? longest : 2 * delay;
+  return policy.max_attempts < 2 ? Millis(0) : std::min(delay, longest);
 }
 
 }  // namespace
