@@ -140,6 +140,54 @@ TEST_F(RedisPartitions, AGroupThatBeganBeforeThemMissesNothing) {
   EXPECT_TRUE(subscription->fetch(Millis(100), {}).deliveries.empty()) << "what was there before it began";
 }
 
+// Whatever the clocks of the nodes say: here the first partition's is far ahead of the others'.
+TEST_F(RedisPartitions, AGroupMissesNothingOfANewPartitionWhoseClockIsBehind) {
+  transport_ = open_transport(server_.url());
+  server_.cli("XADD", stream, "99999999999999-7", "event", R"({"id":"evt_0"})");
+  GroupChange create;
+  create.kind = GroupChange::Kind::create;
+  create.at.kind = Start::Kind::position;
+  create.at.position = transport_->describe(stream).at(0).end;
+  transport_->change({stream, "g"}, create);
+  transport_ = open(4);
+  publish(*transport_, 1, 5, keys_);
+  const auto subscription = subscribe("a");
+  EXPECT_EQ(fetch(*subscription, 5 * keys_.size()).size(), 5 * keys_.size());
+}
+
+// The first event of a millisecond is `…-0` in each partition, also of the one in which the group was made.
+TEST_F(RedisPartitions, AGroupMissesNothingOfTheMillisecondInWhichItBegan) {
+  for (const bool by_command : {true, false}) {
+    server_.cli("FLUSHALL");
+    transport_ = open_transport(server_.url());
+    publish(*transport_, 0, 1, keys_);
+    std::shared_ptr<Subscription> joined;
+    if (by_command) {
+      GroupChange create;
+      create.kind = GroupChange::Kind::create;
+      create.at.kind = Start::Kind::end;
+      transport_->change({stream, "g"}, create);
+    } else {
+      Interest interest;
+      interest.service = "g";
+      interest.instance = "before";
+      interest.streams = {stream};
+      interest.types = {"*"};
+      interest.start.kind = Start::Kind::end;
+      joined = transport_->subscribe(interest);
+    }
+    const std::string began = server_.cli("HGET", "{events:user}:state:g", "start");
+    const std::string millisecond = began.substr(0, began.find('-'));
+    const std::string first_of_it = began.ends_with("-0") ? began : std::to_string(std::stoull(millisecond) + 1) + "-0";
+    server_.cli("XADD", std::string(stream) + "#1", first_of_it, "event", R"({"id":"evt_1","type":"user.created"})");
+    server_.cli("SET", "{events:user}:partitions", 4);
+    joined.reset();
+    transport_ = open_transport(server_.url());
+    const auto subscription = subscribe("a");
+    EXPECT_EQ(fetch(*subscription, 1).size(), 1U) << began;
+  }
+}
+
 // Also when it runs, and began at the end itself.
 TEST_F(RedisPartitions, WhoBeganAtTheEndMissesNothingThatCameSince) {
   transport_ = open_transport(server_.url());

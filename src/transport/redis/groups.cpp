@@ -495,9 +495,10 @@ namespace {
 bool create_group(Store& store, const std::string& stream, const std::string& name, const GroupChange& change,
                   WaitClock::time_point deadline) {
   const std::string start = start_word(change.at);
+  // Partitions that come later begin there: before this millisecond, since their events of it come after the group.
+  const std::string began =
+      start == "$" ? EntryId{static_cast<std::uint64_t>(store.now_ms(stream)), 0}.previous().text() : start;
   if (!make_group(store.nodes(), stream, name, start, deadline)) return false;
-  // Partitions that come later begin there.
-  const std::string began = start == "$" ? std::to_string(store.now_ms(stream)) + "-0" : start;
   (void)store.nodes().call(stream, {"HSET", group_key(stream, "state", name), "start", began, "owner", change.owner},
                            deadline);
   return true;

@@ -46,7 +46,9 @@ void Partitions::make_groups(const std::string& stream, std::uint32_t known, std
     };
     for (std::uint32_t k = known; k < wish; ++k) {
       const std::string name = partition_name(stream, k);
-      (void)make_group(nodes_, name, group, value(0), deadline);
+      // What is new holds nothing from before; and the clock of its node may be behind the first one's.
+      const bool fresh_one = nodes_.call(name, {"EXISTS", name}, deadline).reply().integer() == 0;
+      (void)make_group(nodes_, name, group, fresh_one ? "0" : value(0), deadline);
       (void)nodes_.call(name, {"HSET", group_key(name, "state", group), "start", value(0), "paused", value(1)},
                         deadline);
     }

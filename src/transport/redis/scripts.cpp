@@ -91,7 +91,8 @@ for _, key in ipairs({S, R, A}) do
   local made = redis.pcall('XGROUP', 'CREATE', key, G, key == S and start or '0', 'MKSTREAM')
   if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
   if not made.err and key == S then
-    call('HSET', T, 'start', start == '$' and whole(now) .. '-0' or start)
+    -- Not now .. '-0', which another partition may be given for an event of this very millisecond.
+    call('HSET', T, 'start', start == '$' and whole(now - 1) .. '-18446744073709551615' or start)
     new = 1
   end
 end
