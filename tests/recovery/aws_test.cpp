@@ -198,7 +198,7 @@ TEST_F(AwsConsumer, WhatCameBetweenTwoFetchesIsGivenBackToo) {
   (void)subscription->fetch(Millis(50), {});
   ASSERT_TRUE(stub_.await_polls(1));
   publish(1);  // It goes to the poll that is under way.
-  ASSERT_TRUE(await_in_flight());
+  ASSERT_TRUE(stub_.await_answered("ReceiveMessage", 1));
   subscription.reset();
   EXPECT_EQ(count(State::visible), 1U);
 }
@@ -209,7 +209,7 @@ TEST_F(AwsConsumer, WhatLayInTheSocketForALeaseIsNotHandedOut) {
   (void)subscription->fetch(Millis(50), {});
   ASSERT_TRUE(stub_.await_polls(1));
   publish(1);
-  ASSERT_TRUE(await_in_flight());
+  ASSERT_TRUE(stub_.await_answered("ReceiveMessage", 1));
   advance(Millis(31'000));
   ASSERT_EQ(count(State::visible), 1U) << "others may have it now";
   const auto one = fetch(*subscription, 1);

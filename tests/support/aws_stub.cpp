@@ -165,6 +165,11 @@ HttpReply AwsStub::Inner::handle(const HttpRequest& request) {
   if (world.stopping || world.faults.take_drop(operation, AwsDrop::after)) return {.vanish = true};
   reply.headers.emplace_back("x-amzn-RequestId", request_id);
   reply.headers.emplace_back("Date", aws::http_date(world.now()));
+  reply.sent = [this, operation] {
+    const std::lock_guard again(world.mutex);
+    ++world.answered[operation];
+    world.watched.notify_all();
+  };
   return reply;
 }
 
@@ -348,6 +353,9 @@ int AwsStub::requests(const std::string& operation) const {
 }
 bool AwsStub::await_requests(const std::string& operation, int count) {
   return inner_->await([&] { return inner_->counted(operation) >= count; });
+}
+bool AwsStub::await_answered(const std::string& operation, int count) {
+  return inner_->await([&] { return inner_->world.answered[operation] >= count; });
 }
 std::int64_t AwsStub::bytes_in() const { return inner_->server->bytes_in(); }
 std::int64_t AwsStub::bytes_out() const { return inner_->server->bytes_out(); }

@@ -169,6 +169,8 @@ class AwsStub {
   [[nodiscard]] int requests(const std::string& operation = "*") const;
   /// Waits until there were that many; false when that takes longer than anything may.
   [[nodiscard]] bool await_requests(const std::string& operation, int count);
+  /// Waits until that many answers to it are in their sockets, where a client that looks finds them.
+  [[nodiscard]] bool await_answered(const std::string& operation, int count);
   [[nodiscard]] std::int64_t bytes_in() const;
   [[nodiscard]] std::int64_t bytes_out() const;
   [[nodiscard]] std::int64_t connections() const;

@@ -79,11 +79,12 @@ void AwsSubscription::start_polls(unsigned wait_seconds) {
     const auto index = static_cast<std::uint32_t>((first + i) % sources_.size());
     Source& source = sources_[index];
     if (source.paused) continue;
-    const std::size_t wanted = source.busy ? most_polls : 1;
+    const std::size_t at_once = is_careful() ? careful_ : largest_batch;
+    const std::size_t wanted = source.busy && at_once == largest_batch ? most_polls : 1;
     while (source.polls < wanted) {
       const std::size_t left = room();
       const std::size_t share = source.polls > 0 ? left : std::min(left, fair);
-      const auto most = static_cast<unsigned>(std::min(share, largest_batch));
+      const auto most = static_cast<unsigned>(std::min(share, at_once));
       // Few at a time cost as much as many: with something in hand, a full batch is waited for.
       if (most == 0 || (source.polls > 0 && most < largest_batch)) break;
       if (source.polls == 0) turn_ = index + 1;
@@ -122,7 +123,8 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first; but not
   // what failed here and was received by nobody since.
   const bool ours = store_.failed_at(held.message) + 1 == message.receives;
-  held.alone = delivery.attempt > 1 && given_back == 0 && !ours && now - started_ < 2 * interest_.lease;
+  const bool suspect = (delivery.attempt > 1 && given_back == 0 && !ours) || suspects_.contains(held.message);
+  held.alone = suspect && is_new();
   delivery.alone = held.alone;
   wait_for_turn(std::move(held));
 }
@@ -148,6 +150,7 @@ void AwsSubscription::take(Poll& poll, Steady at) {
   }
   std::vector<sqs::Inbound> messages = sqs::read_receive_message(poll.reply.body);
   source.busy = messages.size() >= poll.most;
+  if (!messages.empty()) careful_ = std::min(2 * careful_, largest_batch);
   for (sqs::Inbound& message : messages) {
     if (message.intact) {
       take_message(poll.source, message, at);
@@ -157,6 +160,34 @@ void AwsSubscription::take(Poll& poll, Steady at) {
                                                       " does not have the MD5 that SQS says; it is received again");
     }
   }
+  keep_one_suspect();
+}
+
+// Should it kill this process, too, then it alone has been received once more: what else may have killed the last one
+// can be received at once, and is done with when this one comes again.
+void AwsSubscription::keep_one_suspect() {
+  std::vector<std::vector<std::string>> receipts(sources_.size());
+  {
+    const std::lock_guard lock(mutex_);
+    const auto fewer = [](const Held& a, const Held& b) {
+      return std::pair(a.shelf.has_value(), a.receives) < std::pair(b.shelf.has_value(), b.receives);
+    };
+    const auto kept = std::min_element(alone_.begin(), alone_.end(), fewer);
+    if (kept == alone_.end() || kept->shelf) return;
+    careful_ = 1;
+    if (!running_alone_) std::iter_swap(alone_.begin(), kept);
+    for (auto each = alone_.begin() + (running_alone_ ? 0 : 1); each != alone_.end();) {
+      if (each->shelf) {
+        ++each;
+        continue;
+      }
+      receipts[each->source].push_back(each->receipt);
+      suspects_.insert(each->message);
+      store_.note_given_back(each->message);
+      each = alone_.erase(each);
+    }
+  }
+  give_back(std::move(receipts));
 }
 
 // Takes what one poll brought; false when none is decided at `until`. What was decided before anybody looked may have
@@ -270,7 +301,7 @@ void AwsSubscription::hand_out(Batch& batch) {
     ledger_.emplace(next_serial_++, std::move(held));
   };
   if (running_alone_) return;
-  if (!alone_.empty()) {
+  if (!alone_.empty() && ready_.empty()) {
     // Nothing beside it: what runs is waited for, and nothing else begins.
     if (!ledger_.empty()) return;
     running_alone_ = true;

@@ -2,7 +2,7 @@
 //
 // A receive counts as an attempt, whatever became of it: SQS knows no other count. What this process gives back itself
 // is taken off again; what others gave back is not, so `attempt` is an upper bound. Deaths are not seen at all, and
-// instead what was received before runs alone for a while after a start.
+// instead what was received before runs alone for a while after a start, and is received singly.
 #pragma once
 
 #include <condition_variable>
@@ -15,6 +15,7 @@
 #include <stop_token>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "transport/aws/store.hpp"
@@ -97,6 +98,7 @@ class AwsSubscription final : public Subscription {
   void start_polls(unsigned wait_seconds);
   void take(Poll& poll, Steady at);
   void take_message(std::uint32_t source, sqs::Inbound& message, Steady now);
+  void keep_one_suspect();
   void wait_for_turn(Held held);
   void take_shelf(const std::stop_token& stop);
   void look_for_pauses(bool paused);
@@ -127,6 +129,9 @@ class AwsSubscription final : public Subscription {
   void give_back(std::vector<std::vector<std::string>> receipts);
 
   [[nodiscard]] Steady now() const { return store_.environment().clock->steady(); }
+  // Whether what a process before us held may still come.
+  [[nodiscard]] bool is_new() const { return now() - started_ < 2 * interest_.lease; }
+  [[nodiscard]] bool is_careful() const { return careful_ < largest_batch && is_new(); }
   [[nodiscard]] unsigned lease_seconds() const;
   [[nodiscard]] static std::int64_t seconds_left(const Held& held, Steady at);
 
@@ -143,8 +148,11 @@ class AwsSubscription final : public Subscription {
   std::vector<std::unique_ptr<Poll>> polls_{};
   std::size_t asked_ = 0;  // How many messages the polls under way may bring.
   std::size_t turn_ = 0;
-  Steady looked_{};        // When what was under way had not come yet.
-  Steady filters_look_{};  // When to see whether another that started beside us narrowed a filter.
+  std::size_t careful_ =
+      1;  // How many one receive asks for; it grows as long as nothing comes that was received before.
+  std::unordered_set<std::string> suspects_{};  // Given back, and not proven innocent.
+  Steady looked_{};                             // When what was under way had not come yet.
+  Steady filters_look_{};                       // When to see whether another that started beside us narrowed a filter.
   WaitClock::time_point shelf_look_{}, types_look_{};
   std::shared_ptr<const std::vector<std::string>> types_{};
 
