@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "aws_recovery.hpp"
+#include "support/redis_server.hpp"
 #include "support/loopback_guard.hpp"
 
 namespace tidings::transport {
@@ -439,6 +440,32 @@ TEST_F(AwsShelf, APausedStreamTakesNoRoomFromAnother) {
   change.kind = GroupChange::Kind::resume;
   transport_->change({stream, "g"}, change);
   EXPECT_GE(fetch(*subscription, 1).size(), 1U);
+}
+
+// What the queues bring is handled all the same; what should be set aside stays where it is until it can be.
+TEST_F(AwsShelf, OneThatIsDownKeepsNobodyFromTheQueues) {
+  support::RedisServer server({.aof = support::Aof::always});
+  transport_ = open("&shelf=" + server.url());
+  const auto subscription = subscribe();
+  for (const bool hangs : {false, true}) {
+    hangs ? server.suspend() : server.kill();
+    publish(3);
+    const auto all = fetch(*subscription, 3);
+    ASSERT_EQ(all.size(), 3U) << "hangs: " << hangs;
+    EXPECT_TRUE(told("the shelf"));
+    EXPECT_EQ(settle(*subscription, all[0]).code, ErrorCode::ok);
+    const Result refused = settle(*subscription, all[1], Kind::dead);
+    EXPECT_EQ(refused.code, hangs ? ErrorCode::timeout : ErrorCode::unavailable) << refused.message;
+    EXPECT_TRUE(refused.retryable);
+    EXPECT_EQ(stub_.messages(queue).size(), 2U);
+    hangs ? server.resume() : server.restart();
+    EXPECT_EQ(settle(*subscription, all[1], Kind::dead).code, ErrorCode::ok);
+    EXPECT_EQ(settle(*subscription, all[2]).code, ErrorCode::ok);
+    EXPECT_EQ(transport_->move({stream, "g"}, {}, ShelfAction::hand_out), 1U);
+    const auto again = fetch(*subscription, 1);
+    ASSERT_EQ(again.size(), 1U) << "the shelf is read again";
+    EXPECT_EQ(settle(*subscription, again[0]).code, ErrorCode::ok);
+  }
 }
 
 }  // namespace

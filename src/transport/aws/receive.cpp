@@ -15,7 +15,7 @@ constexpr unsigned longest_poll = 20;  // SQS: seconds.
 constexpr std::chrono::milliseconds beyond_poll{10'000};
 constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
 constexpr std::size_t padding = 64;    // Readable behind an envelope.
-constexpr Millis shelf_pause{250};
+constexpr Millis shelf_pause{250}, shelf_away_pause{1'000};
 constexpr unsigned turn_seconds = 1;
 constexpr std::chrono::milliseconds patience_with_short{1'000}, patience_with_long{50};
 constexpr std::chrono::milliseconds turn_look{50};
@@ -243,11 +243,27 @@ void AwsSubscription::look_for_pauses(bool paused) {
 }
 
 void AwsSubscription::take_shelf(const std::stop_token& stop) {
-  if (!shelf_ || WaitClock::now() < shelf_look_) return;
+  const auto begun = WaitClock::now();
+  if (!shelf_ || begun < shelf_look_) return;
   shelf_look_ = deadline_in(shelf_pause);
-  Batch batch = shelf_->fetch(Millis(0), stop);
-  types_ = batch.types;
-  look_for_pauses(batch.paused);
+  Batch batch;
+  try {
+    batch = shelf_->fetch(Millis(0), stop);
+    types_ = batch.types;
+    look_for_pauses(batch.paused);
+    shelf_away_ = false;
+  } catch (const Error& error) {
+    if (!error.retryable()) throw;
+    // Looking for one that hangs must not take the time that the queues need.
+    const auto took = std::chrono::ceil<Millis>(WaitClock::now() - begun);
+    shelf_look_ = deadline_in(std::max(4 * took, shelf_away_pause));
+    if (std::exchange(shelf_away_, true)) return;
+    store_.environment().log(LogLevel::warning,
+                             std::string("aws: the shelf is away; the queues are read meanwhile, and what waits on the "
+                                         "shelf comes when it is back: ") +
+                                 error.what());
+    return;
+  }
   const Steady at = now();
   for (Delivery& delivery : batch.deliveries) {
     Held held;

@@ -154,6 +154,7 @@ class AwsSubscription final : public Subscription {
   Steady looked_{};                             // When what was under way had not come yet.
   Steady filters_look_{};                       // When to see whether another that started beside us narrowed a filter.
   WaitClock::time_point shelf_look_{}, types_look_{};
+  bool shelf_away_ = false;
   std::shared_ptr<const std::vector<std::string>> types_{};
 
   // Of who changes how long messages stay hidden, across the call: what a settlement says of it is the last word.
