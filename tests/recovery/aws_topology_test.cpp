@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "aws_recovery.hpp"
-#include "support/redis_server.hpp"
 #include "support/loopback_guard.hpp"
+#include "support/redis_server.hpp"
 
 namespace tidings::transport {
 namespace {
@@ -156,6 +156,21 @@ TEST_F(AwsTopology, OfTwoServicesAtOnceOneOwnsTheCommand) {
     for (auto& each : all) codes.insert(each.get());
     EXPECT_EQ(codes, (std::multiset{ErrorCode::ok, ErrorCode::conflict})) << round;
   }
+}
+
+// Each may have read its own name after it wrote it, and before the other wrote.
+TEST_F(AwsTopology, WhoLostACommandInTheMomentOfTakingItFindsOut) {
+  auto mine = interest();
+  mine.streams = {"commands:send.email"};
+  const auto subscription = transport_->subscribe(mine);
+  using Json = support::aws::Json;
+  ASSERT_EQ(sqs("TagQueue", {{"Tags", Json::object({{"tidings:owner", Json("two")}})}}, stub_.queues().at(0)).status,
+            200);
+  EXPECT_TRUE(subscription->fetch(Millis(0), {}).deliveries.empty());
+  advance(Millis(16'000));
+  const Error refused = refusal([&] { (void)subscription->fetch(Millis(0), {}); });
+  EXPECT_EQ(refused.code(), ErrorCode::conflict) << refused.what();
+  EXPECT_NE(std::string(refused.what()).find("two"), std::string::npos) << refused.what();
 }
 
 TEST_F(AwsTopology, TwoInstancesAtOnceShareAQueue) {
