@@ -375,7 +375,7 @@ TEST_F(AwsShelf, WithoutOneEachVerbIsRefusedInASentence) {
   GroupChange pause;
   pause.kind = GroupChange::Kind::pause;
   const std::function<void()> verbs[] = {[&] { (void)transport_->shelf(group, {}); },
-                                         [&] { (void)transport_->move(group, {}, ShelfAction::drop); },
+                                         [&] { (void)transport_->move(group, {}, ShelfAction::replace); },
                                          [&] { transport_->change(group, pause); }, [&] { (void)transport_->read({}); },
                                          [&] { transport_->shelve(group, {}, {}); }};
   for (const auto& verb : verbs) {

@@ -47,7 +47,10 @@ class AwsTransport final : public Transport {
     return {};
   }
   std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action, const Outgoing& replacement) override {
-    Transport& shelf = store_.shelf_for("moving dead letters");
+    const bool drop = action == ShelfAction::drop;
+    if (store_.shelf() == nullptr && action != ShelfAction::replace)
+      return move_dead_letters(store_, group, query, drop);
+    Transport& shelf = store_.shelf_for("correcting a dead letter");
     if (known_to_shelf(shelf, group)) return shelf.move(group, query, action, replacement);
     (void)queue_of(group);
     return 0;

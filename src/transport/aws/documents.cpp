@@ -82,6 +82,10 @@ std::string aws_iam_policy(const AwsPlan& plan, std::string_view role) {
   }
   if (makes) {
     allow("MakeQueues", {"sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue"}, queues);
+    allow("Redrive",
+          {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:StartMessageMoveTask",
+           "sqs:ListMessageMoveTasks"},
+          places.dead);
     allow("MakeTopics", {"sns:CreateTopic", "sns:Subscribe"}, places.topics);
     allow("Mend", {"sns:SetSubscriptionAttributes", "sns:Unsubscribe"}, {"*"});
     allow("List", {"sqs:ListQueues", "sns:ListTopics"}, {"*"});

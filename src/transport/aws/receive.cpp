@@ -119,6 +119,8 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
     delivery.run = std::strtoull(run->c_str(), nullptr, 10);
     const std::string* const origin = find_attribute(message, "origin");
     delivery.origin = origin != nullptr && *origin == "redrive" ? Origin::redrive : Origin::replay;
+  } else if (find_attribute(message, "reason") != nullptr) {
+    delivery.origin = Origin::redrive;  // A dead letter of ours, which AWS itself moved back.
   }
   // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first; but not
   // what failed here and was received by nobody since.

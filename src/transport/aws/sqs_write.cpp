@@ -177,6 +177,12 @@ void write_delete_queue(std::string& out, std::string_view queue_url) {
   out += '}';
 }
 
+void write_list_message_move_tasks(std::string& out, std::string_view from_arn) {
+  begin(out);
+  member(out, "SourceArn", from_arn);
+  out += '}';
+}
+
 void write_start_message_move_task(std::string& out, std::string_view from_arn, std::string_view to_arn,
                                    unsigned per_second) {
   begin(out);

@@ -74,6 +74,11 @@ class Store {
   std::unordered_map<std::string, std::uint32_t> given_back_{}, failed_{};
 };
 
+// redrive.cpp
+/// Hands dead letters that lie in a group's `-dlq` out again, or drops them; returns how many. All of them by a move
+/// task of AWS where it has those; else those that match are received, sent and deleted, at least once.
+[[nodiscard]] std::size_t move_dead_letters(Store& store, GroupRef group, const ShelfQuery& query, bool drop);
+
 // describe.cpp
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
 /// Which of the permissions on a queue, and on its topic where it has one, are missing: a row for each policy.
