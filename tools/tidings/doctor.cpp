@@ -48,6 +48,7 @@ int print_document(const std::string& url, const DoctorArguments& arguments) {
   plan.prefix = parsed.option("prefix").value_or(plan.prefix);
   plan.account = parsed.option("account").value_or("");
   if (!parsed.hosts.empty()) plan.region = parsed.hosts.front().first;
+  plan.payloads = parsed.option("payloads").value_or("");
   plan.service = arguments.service;
   plan.streams = arguments.streams;
   std::cout << (arguments.print == "iam" ? aws_iam_policy(plan, arguments.role.empty() ? "operator" : arguments.role)
