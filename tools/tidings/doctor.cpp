@@ -45,6 +45,7 @@ AwsPlan plan_of(const Url& url, const DoctorArguments& arguments) {
   plan.prefix = url.option("prefix").value_or(plan.prefix);
   plan.account = url.option("account").value_or("");
   if (!url.hosts.empty()) plan.region = url.hosts.front().first;
+  plan.payloads = url.option("payloads").value_or("");
   plan.service = arguments.service;
   // A template may not hold one part twice.
   for (const std::string& stream : arguments.streams) {

@@ -86,6 +86,9 @@ class AwsTransport final : public Transport {
     Millis next(1'000);
     if (store_.shelf() != nullptr) next = std::min(next, store_.shelf()->tend({}, stop));
     if (store_.archive() != nullptr) next = std::min(next, store_.archive()->tend(retention, stop));
+    if (store_.payloads() != nullptr) {
+      next = std::min(next, store_.payloads()->tend(store_.environment().clock->wall()));
+    }
     return next;
   }
 

@@ -1,6 +1,5 @@
 // What comes out of the queues and off the shelf.
 #include <algorithm>
-#include <cstring>
 #include <thread>
 
 #include <tidings/stream.hpp>
@@ -14,7 +13,6 @@ namespace {
 constexpr unsigned longest_poll = 20;  // SQS: seconds.
 constexpr std::chrono::milliseconds beyond_poll{10'000};
 constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
-constexpr std::size_t padding = 64;    // Readable behind an envelope.
 constexpr Millis shelf_pause{250}, shelf_away_pause{1'000};
 constexpr unsigned turn_seconds = 1;
 constexpr std::chrono::milliseconds patience_with_short{1'000}, patience_with_long{50};
@@ -38,7 +36,7 @@ const std::string* find_attribute(const sqs::Inbound& message, std::string_view 
 std::size_t AwsSubscription::room() const {
   const std::lock_guard lock(mutex_);
   if (running_alone_ || bytes_ >= interest_.bytes) return 0;
-  const std::size_t taken = ledger_.size() + ready_.size() + alone_.size() + asked_;
+  const std::size_t taken = ledger_.size() + ready_.size() + alone_.size() + claims_.size() + asked_;
   return interest_.events - std::min(interest_.events, taken);
 }
 
@@ -101,15 +99,8 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   held.receives = message.receives;
   held.received = now;
   held.until = now + std::chrono::seconds(lease_seconds());
-  const std::string body = unwrapped(std::move(message.body));
-  const std::shared_ptr<std::byte[]> block(new std::byte[body.size() + padding]);
-  std::memcpy(block.get(), body.data(), body.size());
-  std::memset(block.get() + body.size(), 0, padding);
+  std::string body = unwrapped(std::move(message.body));
   Delivery& delivery = held.delivery;
-  delivery.block = block;
-  delivery.envelope = {reinterpret_cast<const char*>(block.get()), body.size()};
-  delivery.type = core::envelope_text(delivery.envelope, "type");
-  learn_type(source, delivery.type);
   delivery.stored_at = message.sent;
   delivery.stream = source;
   const std::uint32_t given_back = store_.given_back(held.message);
@@ -128,6 +119,15 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   const bool suspect = (delivery.attempt > 1 && given_back == 0 && !ours) || suspects_.contains(held.message);
   held.alone = suspect && is_new();
   delivery.alone = held.alone;
+  if (is_pointer(body)) {
+    for (const std::string_view name : {older_size_attribute, size_attribute}) {
+      if (const std::string* const size = find_attribute(message, name)) held.told_size = *size;
+    }
+    return take_claim(std::move(held), std::move(body));
+  }
+  fill(held, body);
+  delivery.type = core::envelope_text(delivery.envelope, "type");
+  learn_type(source, delivery.type);
   wait_for_turn(std::move(held));
 }
 
@@ -197,6 +197,7 @@ void AwsSubscription::keep_one_suspect() {
 bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now) {
   const Reply* const reply = flight_->next(until);
   if (reply == nullptr) return false;
+  if (take_payload(*reply)) return true;
   const auto poll = std::find_if(polls_.begin(), polls_.end(), [&](const auto& each) { return &each->reply == reply; });
   const std::unique_ptr<Poll> taken = std::move(*poll);
   polls_.erase(poll);
@@ -226,6 +227,7 @@ void AwsSubscription::end_polls() {
     }
   }
   flight_.reset();
+  give_back_claims();
   polls_.clear();
   for (Source& source : sources_) source.polls = 0;
   asked_ = 0;
@@ -275,8 +277,12 @@ void AwsSubscription::take_shelf(const std::stop_token& stop) {
     held.until = Steady::max();
     held.alone = delivery.alone;
     held.delivery = std::move(delivery);
-    wait_for_turn(std::move(held));
     shelf_look_ = {};  // There may be more.
+    if (is_pointer(held.delivery.envelope)) {
+      take_claim(std::move(held), std::string(held.delivery.envelope));
+    } else {
+      wait_for_turn(std::move(held));
+    }
   }
 }
 
@@ -287,6 +293,7 @@ void AwsSubscription::drop_expired() {
   for (auto* const waiting : {&ready_, &alone_}) {
     std::erase_if(*waiting, [&](const Held& held) { return held.until <= at; });
   }
+  std::erase_if(claims_, [&](const auto& claim) { return !claim->started && claim->held.until <= at; });
 }
 
 // What came while its group was paused waits in its queue, not in the room of the other streams.
@@ -344,11 +351,13 @@ void AwsSubscription::idle(WaitClock::time_point until, std::uint64_t settlement
 // Whether something was received that may come out once something else is settled.
 bool AwsSubscription::waits_for_turn() const {
   const std::lock_guard lock(mutex_);
-  return !alone_.empty() || !ready_.empty();
+  return !alone_.empty() || !ready_.empty() ||
+         std::any_of(claims_.begin(), claims_.end(), [](const auto& claim) { return !claim->started; });
 }
 
 bool AwsSubscription::answers_at_once() const {
-  return std::any_of(polls_.begin(), polls_.end(), [](const auto& each) { return !each->patient; });
+  return std::any_of(polls_.begin(), polls_.end(), [](const auto& each) { return !each->patient; }) ||
+         std::any_of(claims_.begin(), claims_.end(), [](const auto& claim) { return claim->started; });
 }
 
 // What can be handed out now; false when there is nothing.
@@ -356,6 +365,8 @@ bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
   drop_expired();
   look_at_filters();
   take_shelf(stop);
+  if (!stop.stop_requested()) start_claims();
+  tell_postponed();
   give_back_paused();
   hand_out(batch);
   batch.types = types_;

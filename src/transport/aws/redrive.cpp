@@ -66,12 +66,21 @@ class Walk {
         store_.topology().call(Service::sqs, "ReceiveMessage", body, dead_url_, deadline_in(patience)).body);
   }
 
-  static bool matches(const ShelfQuery& query, const sqs::Inbound& message) {
-    const auto is_named = [&](const std::string& name) {
-      return std::find(query.ids.begin(), query.ids.end(), name) != query.ids.end();
-    };
-    if (!query.ids.empty() && !is_named(message.id) && !is_named(core::envelope_member(message.body, "id")))
-      return false;
+  // By the id of its event, also where only the payload's name has it, or by SQS's own name of the message.
+  [[nodiscard]] bool is_named(const std::vector<std::string>& ids, const sqs::Inbound& message) const {
+    const std::string id = core::envelope_member(message.body, "id");
+    Pointer pointer;
+    if (store_.payloads() != nullptr && is_pointer(message.body))
+      pointer = read_pointer(store_.payloads()->place(), message.body);
+    return std::any_of(ids.begin(), ids.end(), [&](const std::string& name) {
+      return name == message.id || name == id ||
+             (!pointer.key.empty() &&
+              pointer.key == payload_key(store_.payloads()->place(), stream_, name, pointer.sha256));
+    });
+  }
+
+  [[nodiscard]] bool matches(const ShelfQuery& query, const sqs::Inbound& message) const {
+    if (!query.ids.empty() && !is_named(query.ids, message)) return false;
     if (query.reason.empty()) return true;
     return std::any_of(message.attributes.begin(), message.attributes.end(), [&](const MessageAttribute& each) {
       return each.name == "reason" && each.value == query.reason;

@@ -1,7 +1,5 @@
 // What is asked of SQS.
 
-#include <openssl/evp.h>
-
 #include <array>
 #include <charconv>
 
@@ -100,15 +98,6 @@ void entries(std::string& out, std::size_t count, Entry write) {
     out += '}';
   }
   out += "]}";
-}
-
-std::string base64(std::string_view bytes) {
-  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int size =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(size));
-  return out;
 }
 
 void write_message_attributes(std::string& out, std::span<const MessageAttribute> attributes) {

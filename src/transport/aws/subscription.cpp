@@ -147,6 +147,7 @@ std::vector<AckToken> AwsSubscription::renew() {
   };
   for (auto& [serial, held] : ledger_) note(held);
   for (auto* const waiting : {&ready_, &alone_}) std::for_each(waiting->begin(), waiting->end(), note);
+  for (const auto& claim : claims_) note(claim->held);
   // What was settled meanwhile is no loss.
   std::erase_if(lost, [&](const AckToken& token) { return !forget(token.lease); });
   settled_.notify_all();
@@ -178,6 +179,7 @@ std::vector<AwsSubscription::Renewal> AwsSubscription::renewals_due(std::vector<
   for (const auto* const waiting : {&ready_, &alone_}) {
     for (const Held& held : *waiting) add(0, held);
   }
+  for (const auto& claim : claims_) add(0, claim->held);
   std::stable_sort(due.begin(), due.end(), [](const Renewal& a, const Renewal& b) { return a.source < b.source; });
   return due;
 }

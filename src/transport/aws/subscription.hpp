@@ -62,6 +62,17 @@ class AwsSubscription final : public Subscription {
     bool buried = false;   // It lies where its settlement wants it, and is only to be deleted.
     Delivery delivery{};   // What a dead letter needs.
     std::string id{};
+    std::string pointer{};     // The message's body, where that only points to the event.
+    std::string told_size{};   // The attribute beside it.
+    std::string unreadable{};  // Why there is no event.
+  };
+  // A message whose payload is to be fetched, or is under way.
+  struct Claim {
+    Held held{};
+    Pointer pointer{};
+    std::size_t size = 0;
+    bool started = false;
+    Payloads::Work work{};
   };
   // What is done with each item of a settlement.
   struct Verdicts {
@@ -115,6 +126,18 @@ class AwsSubscription final : public Subscription {
   [[nodiscard]] std::size_t room() const;
   void drop_expired();
   void end_polls();
+  // claims.cpp
+  static void fill(Held& held, std::string_view bytes);
+  void take_claim(Held held, std::string pointer);
+  void refuse_claim(Held held, const std::string& why);
+  [[nodiscard]] bool has_room_for(const Claim& claim) const;
+  void start_claims();
+  [[nodiscard]] bool take_payload(const Reply& reply);
+  [[nodiscard]] Held take_out(Claim& claim);
+  void finish_claim(Claim& claim, Payloads::Outcome outcome);
+  void postpone(Held held);
+  void tell_postponed();
+  void give_back_claims();
   // settle.cpp
   void sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
   void store_outputs(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
@@ -156,13 +179,17 @@ class AwsSubscription final : public Subscription {
   WaitClock::time_point shelf_look_{}, types_look_{};
   bool shelf_away_ = false;
   std::shared_ptr<const std::vector<std::string>> types_{};
+  std::vector<Renewal> postponed_{};  // To be hidden until the store may be back.
+  WaitClock::time_point store_rests_until_{};
+  bool store_fails_ = false;
 
   // Of who changes how long messages stay hidden, across the call: what a settlement says of it is the last word.
   std::mutex visibility_{};
   mutable std::mutex mutex_{};  // Never held across a call.
   std::condition_variable_any settled_{};
-  std::deque<Held> ready_{}, alone_{};      // Received, and not handed out.
-  std::map<std::uint64_t, Held> ledger_{};  // Handed out, by the token's lease.
+  std::deque<Held> ready_{}, alone_{};            // Received, and not handed out.
+  std::vector<std::unique_ptr<Claim>> claims_{};  // Received, and not fetched; changed by fetch alone.
+  std::map<std::uint64_t, Held> ledger_{};        // Handed out, by the token's lease.
   std::uint64_t next_serial_ = 1;
   std::uint64_t settlements_ = 0;  // Grows with whatever makes room.
   std::size_t bytes_ = 0;
