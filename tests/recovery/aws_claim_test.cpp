@@ -337,7 +337,8 @@ TEST_F(AwsClaim, AFileThatIsGoneIsDamagedAndAFolderThatIsNotMountedIsWaitedFor) 
   EXPECT_TRUE(told("mount it"));
   std::filesystem::rename(files() + ".away", files());
   std::filesystem::remove(stored_files().at(0));
-  std::this_thread::sleep_for(std::chrono::milliseconds(1'100));  // The store rests.
+  // The store rests for a second; nothing is visible meanwhile.
+  EXPECT_TRUE(subscription->fetch(Millis(1'200), {}).deliveries.empty());
   advance(Millis(60'000));
   const std::string why = bury(*subscription);
   EXPECT_NE(why.find("its payload is gone"), std::string::npos) << why;

@@ -279,7 +279,8 @@ void AwsSubscription::take_shelf(const std::stop_token& stop) {
     held.delivery = std::move(delivery);
     shelf_look_ = {};  // There may be more.
     if (is_pointer(held.delivery.envelope)) {
-      take_claim(std::move(held), std::string(held.delivery.envelope));
+      std::string pointer(held.delivery.envelope);
+      take_claim(std::move(held), std::move(pointer));
     } else {
       wait_for_turn(std::move(held));
     }
