@@ -38,6 +38,13 @@ class AwsPlace : public Place {
   [[nodiscard]] std::string url() const override {
     return "aws://" + aws_.region() + "?prefix=t&endpoint=" + aws_.url();
   }
+  [[nodiscard]] bool restarts() const override { return true; }
+  // AWS is never seen to restart, but connections end, before and after what was asked for is done.
+  bool restart() override {
+    aws_.drop("*", 20, support::AwsDrop::after);
+    aws_.drop("*", 20, support::AwsDrop::before);
+    return true;
+  }
 
  private:
   std::shared_ptr<Time> time_ = std::make_shared<Time>();

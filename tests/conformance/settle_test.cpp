@@ -85,6 +85,7 @@ TEST_P(Conformance, P21_DeliveryCount) {
 }
 
 TEST_P(Conformance, P21_DeliveryCount_OfDeaths) {
+  NEEDS_DEATHS_SEEN;
   const auto transport = open();
   publish_ticks(*transport, 0, 3);
   std::vector<std::unique_ptr<Subscription>> dead;
@@ -141,6 +142,7 @@ TEST_P(Conformance, P26_PartialBatchFailure) {
 
 TEST_P(Conformance, P35_StaleAck) {
   const auto transport = open();
+  make_groups(*transport, "events:output", {witness});
   publish_ticks(*transport, 0, 2);
   const auto a = transport->subscribe(interest("reader"));
   const std::vector<Delivery> stalled = fetch_all(*a);
@@ -148,7 +150,7 @@ TEST_P(Conformance, P35_StaleAck) {
   clock().advance(31s);
   const auto b = transport->subscribe(interest("reader"));
   const Delivery first = only(*b);
-  EXPECT_EQ(first.crashes, 1U);
+  EXPECT_EQ(first.crashes, capabilities().counts_crashes ? 1U : 0U);
   const Item output = tick(77, "events:output");
   const Outgoing out = output.out();
   // The late failure is refused, and so is the late success with its outputs.
@@ -163,7 +165,7 @@ TEST_P(Conformance, P35_StaleAck) {
   EXPECT_EQ(ours.at(0).code, ErrorCode::ok);
   EXPECT_FALSE(ours.at(0).stale) << "the new owner's success still counts";
   const Delivery second = only(*b);
-  EXPECT_EQ(second.attempt, 1U);
+  EXPECT_TRUE(second.attempt == 1U || !capabilities().counts_crashes) << "a death counted as an attempt";
   settle_done(*b, {second});
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 2U));
   EXPECT_EQ(group_info(*transport, test_stream, "reader").dead_letters, 0U);
@@ -188,8 +190,11 @@ TEST_P(Conformance, P48_BatchHalf) {
   harness.add(service);
   harness.settle();
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 7U));
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").retrying, 3U);
-  harness.advance(2s);
+  // A queue counts what it hides until its time, whatever for.
+  const GroupInfo group = group_info(*transport, test_stream, "reader");
+  EXPECT_EQ(group.retrying + (transport->capabilities().exact_lag ? 0 : group.pending), 3U);
+  clock().advance(2s);
+  harness.settle();
   for (const auto& [n, count] : calls) EXPECT_EQ(count, n % 4 == 1 ? 2 : 1) << n;
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 10U));
 }
