@@ -207,22 +207,30 @@ TEST_P(Conformance, P32_ThrowInHandler) {
 }
 
 TEST_P(Conformance, P32_ThrowInHandler_OutputsAreHeldBack) {
-  NEEDS_READING;
-  NEEDS_A_SHELF;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 1);
+  const auto outputs = [&] {
+    std::vector<DomainEvent<Tock>> all;
+    for (const std::string& text : read_envelopes(*transport, test_stream)) {
+      if (id_of(text) != "evt_0") all.push_back(decode<Tock>(text));
+    }
+    return all;
+  };
   std::set<std::string> made;
   Service service{harness.bus(), "reader"};
   service.on<Tick>([&](const DomainEvent<Tick>& event, Context& context) {
     made.insert(context.publish(Tock{event.data.n}));
-    EXPECT_TRUE(harness.published<Tock>().empty()) << "an output was stored before its handler succeeded";
+    EXPECT_TRUE(outputs().empty()) << "an output was stored before its handler succeeded";
     if (context.attempt() < 3) throw std::runtime_error("after publishing");
   });
   harness.add(service);
   harness.settle();
-  harness.advance(60s);
-  const std::vector<DomainEvent<Tock>> out = harness.published<Tock>();
+  for (int round = 0; round < 2; ++round) {
+    clock().advance(30s);
+    harness.settle();
+  }
+  const std::vector<DomainEvent<Tock>> out = outputs();
   ASSERT_EQ(out.size(), 1U);
   EXPECT_EQ(made.size(), 1U) << "the same handling of the same event derives the same id";
   EXPECT_EQ(out[0].id, *made.begin());

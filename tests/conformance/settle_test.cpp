@@ -57,9 +57,14 @@ TEST_P(Conformance, P21_DeliveryCount) {
     settle(*subscription, {delivery}, {.kind = Kind::again, .after = 10s, .error = "no " + std::to_string(attempt)});
     EXPECT_TRUE(fetch_all(*subscription).empty()) << "it came back before its time";
     const std::vector<ShelfItem> waiting = shelf(*transport, test_stream, "reader", {ShelfState::retrying});
-    ASSERT_EQ(waiting.size(), 1U);
-    EXPECT_EQ(waiting[0].attempts, attempt + 1) << "the running attempt is failures + 1";
-    EXPECT_EQ(waiting[0].error, "no " + std::to_string(attempt));
+    if (transport->capabilities().exact_lag) {
+      ASSERT_EQ(waiting.size(), 1U);
+      EXPECT_EQ(waiting[0].attempts, attempt + 1) << "the running attempt is failures + 1";
+      EXPECT_EQ(waiting[0].error, "no " + std::to_string(attempt));
+    } else {
+      // What a queue hides until its time it counts, and does not list.
+      EXPECT_EQ(group_info(*transport, test_stream, "reader").pending + waiting.size(), 1U);
+    }
     clock().advance(10s);
   }
   // A release is no attempt, at once or later.

@@ -143,8 +143,12 @@ void AwsSubscription::take(Poll& poll, Steady at) {
     if (poll.reply.fault == Fault::stopped) return;
     if (poll.reply.fault == Fault::not_found) {
       // Somebody removed the queue: it is made again, as it was in the beginning.
-      store_.environment().log(LogLevel::warning, "aws: the queue " + source.name + " is gone, and is joined again");
-      return join(source);
+      // Its name may be free only after a minute, and it is told once until then.
+      if (!std::exchange(source.gone, true))
+        store_.environment().log(LogLevel::warning, "aws: the queue " + source.name + " is gone, and is joined again");
+      join(source);
+      source.gone = false;
+      return;
     }
     throw poll.reply.error("ReceiveMessage", source.name);
   }
@@ -323,8 +327,9 @@ bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
   return !batch.deliveries.empty() || stop.stop_requested();
 }
 
-// What is there now. Longer polls of before may bring something, and are not waited for.
+// What is there now, on the shelf too. Longer polls of before may bring something, and are not waited for.
 Batch AwsSubscription::fetch_now(const std::stop_token& stop) {
+  shelf_look_ = {};
   const auto patient = deadline_in(Millis(10'000));
   for (bool asked = false;; asked = true) {
     Batch batch;
