@@ -281,6 +281,7 @@ Conformance::~Conformance() {
 
 void Conformance::SetUp() {
   place_ = GetParam().fresh();
+  if (!place_) NOT_OFFERED("this machine lacks what the engine needs");
   place_->follow(clock_);
   // An engine that lives in the process goes with its last handle; this one keeps it for the test.
   if (place_->file().empty()) anchor_ = open();

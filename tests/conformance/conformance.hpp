@@ -76,14 +76,21 @@ class Place {
 /// A transport under test.
 struct Engine {
   std::string name{};
-  std::function<std::unique_ptr<Place>()> fresh{};  ///< Makes a place nobody used before.
+  /// Makes a place nobody used before; null where this machine lacks what it takes.
+  std::function<std::unique_ptr<Place>()> fresh{};
   /// The same in a given directory, for tests that bring a file system of their own; empty when there are no files.
   std::function<std::unique_ptr<Place>(const std::string& directory)> in_directory{};
   /// What consumers that are going to die are started with beside a test's own options. An engine that cannot see a
   /// death but by its lease asks for a short one, and for patience with that.
   std::vector<std::string> mortal{};
   bool in_order = true;  ///< A stream has one order. Its partitions have one each.
+  /// Its time is the machine's, and cannot be moved: leases and delays take as long as they say.
+  bool own_clock = false;
 };
+
+/// For tests that move time over leases and delays.
+#define NEEDS_A_MOVABLE_CLOCK \
+  if (GetParam().own_clock) NOT_OFFERED("the engine's leases and delays follow a clock of its own")
 
 /// For tests that look at what a group holds aside.
 #define NEEDS_A_SHELF \

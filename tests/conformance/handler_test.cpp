@@ -15,6 +15,7 @@ HandlerOptions quick(std::uint32_t attempts = 5) {
 }  // namespace
 
 TEST_P(Conformance, P04_ResendOnError) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 100);
@@ -61,6 +62,7 @@ TEST_P(Conformance, P12_HandlerCancelled) {
 }
 
 TEST_P(Conformance, P22_ErrorHandlerThrows) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 2);
@@ -207,6 +209,7 @@ TEST_P(Conformance, P32_ThrowInHandler) {
 }
 
 TEST_P(Conformance, P32_ThrowInHandler_OutputsAreHeldBack) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   publish_ticks(*transport, 0, 1);
@@ -379,6 +382,7 @@ TEST_P(Conformance, P62_RollingUpgrade) {
 }
 
 TEST_P(Conformance, P62_RollingUpgrade_TheOldOneFetchesFirst) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   int ticks = 0;

@@ -45,6 +45,7 @@ TEST_P(Conformance, P17_DoubleAck) {
 }
 
 TEST_P(Conformance, P21_DeliveryCount) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 1);
@@ -90,6 +91,7 @@ TEST_P(Conformance, P21_DeliveryCount) {
 }
 
 TEST_P(Conformance, P21_DeliveryCount_OfDeaths) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_DEATHS_SEEN;
   const auto transport = open();
   publish_ticks(*transport, 0, 3);
@@ -146,6 +148,7 @@ TEST_P(Conformance, P26_PartialBatchFailure) {
 }
 
 TEST_P(Conformance, P35_StaleAck) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   make_groups(*transport, "events:output", {witness});
   publish_ticks(*transport, 0, 2);
@@ -177,6 +180,7 @@ TEST_P(Conformance, P35_StaleAck) {
 }
 
 TEST_P(Conformance, P48_BatchHalf) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   std::vector<Tick> ten;
@@ -274,6 +278,7 @@ std::vector<ShelfItem> items_of_another_engine(Wall now) {
 
 // What another engine held aside stands here as it stood there.
 TEST_P(Conformance, P67_Shelved) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   if (!transport->capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved");
   const auto subscription = transport->subscribe(interest("reader"));
@@ -356,6 +361,7 @@ TEST_P(Conformance, P57_RedriveTwice) {
 }
 
 TEST_P(Conformance, P65_RetryPrivate) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 1);

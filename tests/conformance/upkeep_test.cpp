@@ -78,6 +78,7 @@ TEST_P(Conformance, P19_ClosedHandle_OutlivedByItsParts) {
 }
 
 TEST_P(Conformance, P39_TrimUnderLag) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_READING;
   const auto transport = open();
   const auto slow = transport->subscribe(interest("slow"));
