@@ -167,7 +167,8 @@ int main(int argc, char** argv) {
   ::setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
   ::unsetenv("AWS_PROFILE");
   // Whoever asks for the emulator by name is told with one word that there is none, since it needs Node.
-  const bool named = std::any_of(argv, argv + argc, [](std::string_view word) { return word.ends_with("/aws_emulator"); });
+  const bool named =
+      std::any_of(argv, argv + argc, [](std::string_view word) { return word.ends_with("/aws_emulator"); });
   if (named && !tidings::conformance::emulator().runs()) {
     std::puts(tidings::conformance::emulator().said().c_str());
     return 77;

@@ -57,8 +57,8 @@ class Place {
   virtual bool flip_bit(std::string_view /*text*/) { return false; }
   /// Whether restart() works.
   [[nodiscard]] virtual bool restarts() const { return false; }
-  /// Stops the engine's server at once and starts it again with what it had acknowledged; or ends connections without an
-  /// answer as if it did, where the server is nobody's to stop. False without one.
+  /// Stops the engine's server at once and starts it again with what it had acknowledged; or ends connections without
+  /// an answer as if it did, where the server is nobody's to stop. False without one.
   virtual bool restart() { return false; }
   /// A URL that reaches the same engine through a network which `cut` breaks: what is sent vanishes, and comes from
   /// nowhere, until it is mended. Empty without one.

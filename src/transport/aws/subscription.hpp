@@ -39,7 +39,7 @@ class AwsSubscription final : public Subscription {
     std::size_t polls = 0;  // Under way.
     bool busy = false;      // The last receive brought all that it asked for.
     bool paused = false;
-    bool gone = false;      // Somebody removed the queue, and it could not be made again yet.
+    bool gone = false;  // Somebody removed the queue, and it could not be made again yet.
   };
   // A receive that is under way.
   struct Poll {
