@@ -55,7 +55,10 @@ class Place {
   /// Changes one bit at a place of the engine's storage where `text` stands, while nothing has it open; false when the
   /// text cannot be found.
   virtual bool flip_bit(std::string_view /*text*/) { return false; }
-  /// Stops the engine's server at once and starts it again with what it had acknowledged; false without one.
+  /// Whether restart() works.
+  [[nodiscard]] virtual bool restarts() const { return false; }
+  /// Stops the engine's server at once and starts it again with what it had acknowledged; or ends connections without
+  /// an answer as if it did, where the server is nobody's to stop. False without one.
   virtual bool restart() { return false; }
   /// A URL that reaches the same engine through a network which `cut` breaks: what is sent vanishes, and comes from
   /// nowhere, until it is mended. Empty without one.
@@ -73,20 +76,27 @@ class Place {
 /// A transport under test.
 struct Engine {
   std::string name{};
-  std::function<std::unique_ptr<Place>()> fresh{};  ///< Makes a place nobody used before.
+  /// Makes a place nobody used before; null where this machine lacks what it takes.
+  std::function<std::unique_ptr<Place>()> fresh{};
   /// The same in a given directory, for tests that bring a file system of their own; empty when there are no files.
   std::function<std::unique_ptr<Place>(const std::string& directory)> in_directory{};
   /// What consumers that are going to die are started with beside a test's own options. An engine that cannot see a
   /// death but by its lease asks for a short one, and for patience with that.
   std::vector<std::string> mortal{};
   bool in_order = true;  ///< A stream has one order. Its partitions have one each.
+  /// Its time is the machine's, and cannot be moved: leases and delays take as long as they say.
+  bool own_clock = false;
 };
+
+/// For tests that move time over leases and delays.
+#define NEEDS_A_MOVABLE_CLOCK \
+  if (GetParam().own_clock) NOT_OFFERED("the engine's leases and delays follow a clock of its own")
 
 /// For tests that look at what a group holds aside.
 #define NEEDS_A_SHELF \
   if (!capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved")
 
-/// For tests that look at what was published.
+/// For tests that look at history; what was published, read_envelopes() knows on every engine.
 #define NEEDS_READING \
   if (!capabilities().read) NOT_OFFERED("the engine keeps no history that could be read")
 
@@ -163,8 +173,12 @@ void settle_done(Subscription& subscription, const std::vector<Delivery>& delive
 /// Fetches and settles as done, alone deliveries included, until nothing comes; counts ids.
 [[nodiscard]] std::map<std::string, int> consume_all(Subscription& subscription);
 
-/// Makes the groups of the suite on a stream, where who joins later has nothing of before; nothing elsewhere.
-void make_groups(Transport& transport, std::string_view stream = test_stream);
+/// The group that sees what was published where nobody can read it.
+inline constexpr const char* witness = "witness";
+
+/// Makes groups on a stream, where who joins later has nothing of before; nothing elsewhere. Those of the suite, unless
+/// others are named.
+void make_groups(Transport& transport, std::string_view stream = test_stream, std::vector<const char*> groups = {});
 
 /// The group's row; fails the test when there is none.
 [[nodiscard]] GroupInfo group_info(Transport& transport, std::string_view stream, std::string_view group);
@@ -172,7 +186,7 @@ void make_groups(Transport& transport, std::string_view stream = test_stream);
 /// Whether a counter says so, where the engine has it.
 [[nodiscard]] ::testing::AssertionResult counts(std::optional<std::uint64_t> counter, std::uint64_t expected);
 
-/// Everything in a stream, in order.
+/// Everything in a stream, in order. Where there is no history, all that came to the witness, which gives it back.
 [[nodiscard]] std::vector<std::string> read_envelopes(Transport& transport, std::string_view stream);
 [[nodiscard]] std::vector<std::string> read_ids(Transport& transport, std::string_view stream);
 

@@ -12,6 +12,7 @@ using Kind = Settlement::Kind;
 }  // namespace
 
 TEST_P(Conformance, P27_Poison) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_DEATHS_SEEN;
   NEEDS_A_SHELF;
   // The runtime's rule by hand: whoever touches the poison dies with all that it holds; at three crashes it goes aside.
@@ -95,6 +96,7 @@ TEST_P(Conformance, P27_Poison_InAService) {
 }
 
 TEST_P(Conformance, P28_LeaseExtended) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   publish_ticks(*transport, 0, 3);
   const auto a = transport->subscribe(interest("reader"));
@@ -145,6 +147,7 @@ TEST_P(Conformance, P28_LeaseExtended_ByTheService) {
 }
 
 TEST_P(Conformance, P34_CrashDeadLetterBeforeAck) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 3);
@@ -206,6 +209,7 @@ TEST_P(Conformance, P37_RenewalDead) {
 }
 
 TEST_P(Conformance, P38_RedeliveryStorm) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_DEATHS_SEEN;
   const auto transport = open();
   publish_ticks(*transport, 0, 10'000);
@@ -233,6 +237,7 @@ TEST_P(Conformance, P38_RedeliveryStorm) {
 }
 
 TEST_P(Conformance, P40_ClockJump) {
+  NEEDS_A_MOVABLE_CLOCK;
   for (const Millis jump : {Millis(1h), Millis(-1h), Millis(24h * 3653), Millis(-24h * 3653)}) {
     const auto transport = open();
     const std::string stream = "events:jump" + std::to_string(jump.count() + 400'000'000'000);
@@ -263,6 +268,7 @@ TEST_P(Conformance, P40_ClockJump) {
 }
 
 TEST_P(Conformance, P64_ReclaimFairness) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   publish_ticks(*transport, 0, 400);
   Interest many = interest("reader");

@@ -96,6 +96,7 @@ TEST_P(Conformance, P03_ConcurrentTopics) {
 
 TEST_P(Conformance, P10_PublisherClose) {
   const auto transport = open_real();
+  make_groups(*transport, test_stream, {"late"});
   Threads threads;
   for (int publisher = 0; publisher < 20; ++publisher) {
     threads.emplace_back([this, publisher] {
@@ -123,6 +124,7 @@ TEST_P(Conformance, P10_PublisherClose) {
 
 TEST_P(Conformance, P11_Isolation) {
   const auto transport = open();
+  for (const char* stream : {"events:left", "events:right"}) make_groups(*transport, stream, {"reader"});
   publish_ticks(*transport, 0, 10, "events:left");
   publish_ticks(*transport, 100, 10, "events:right");
   const auto left = transport->subscribe(interest("reader", {"events:left"}));
@@ -138,6 +140,7 @@ TEST_P(Conformance, P11_Isolation) {
 
 TEST_P(Conformance, P14_LateGroup) {
   const auto transport = open();
+  make_groups(*transport, test_stream, {"early"});
   publish_ticks(*transport, 0, 1000);
   const auto early = transport->subscribe(interest("early"));
   EXPECT_EQ(consume_all(*early).size(), 1000U);
@@ -161,6 +164,7 @@ TEST_P(Conformance, P15_Reconnect) {
   if (!transport->capabilities().several_processes)
     NOT_OFFERED("the engine lives in the process: there is no connection to lose");
   if (!place().file().empty()) NOT_OFFERED("the engine is a file: there is no server to restart");
+  if (!place().restarts()) NOT_OFFERED("the engine's server keeps nothing when it is restarted");
   constexpr int publishers = 20, each = 100;
   // Servers that stand in for each other may take long to agree who does.
   BusOptions options = bus_options();

@@ -11,6 +11,7 @@ namespace {
 class ServerPlace : public Place {
  public:
   [[nodiscard]] std::string url() const override { return server_.url(); }
+  [[nodiscard]] bool restarts() const override { return true; }
   bool restart() override {
     server_.kill();
     server_.restart();
@@ -43,6 +44,7 @@ class SentinelPlace : public Place {
     servers().master().cli("FLUSHALL");
   }
   [[nodiscard]] std::string url() const override { return servers().url(); }
+  [[nodiscard]] bool restarts() const override { return true; }
   bool restart() override {
     // A master that is back before the sentinels have agreed that it was gone may end as nobody's master: they begin a
     // failover and give it up when it is half done. So another one takes over first.
@@ -69,6 +71,7 @@ class ClusterPlace : public Place {
     servers().on_masters({"FLUSHALL"});
   }
   [[nodiscard]] std::string url() const override { return servers().url(); }
+  [[nodiscard]] bool restarts() const override { return true; }
   bool restart() override {
     for (std::size_t i = 0; i < servers().size(); ++i) servers().node(i).kill();
     servers().revive();

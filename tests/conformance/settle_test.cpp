@@ -45,6 +45,7 @@ TEST_P(Conformance, P17_DoubleAck) {
 }
 
 TEST_P(Conformance, P21_DeliveryCount) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 1);
@@ -57,9 +58,14 @@ TEST_P(Conformance, P21_DeliveryCount) {
     settle(*subscription, {delivery}, {.kind = Kind::again, .after = 10s, .error = "no " + std::to_string(attempt)});
     EXPECT_TRUE(fetch_all(*subscription).empty()) << "it came back before its time";
     const std::vector<ShelfItem> waiting = shelf(*transport, test_stream, "reader", {ShelfState::retrying});
-    ASSERT_EQ(waiting.size(), 1U);
-    EXPECT_EQ(waiting[0].attempts, attempt + 1) << "the running attempt is failures + 1";
-    EXPECT_EQ(waiting[0].error, "no " + std::to_string(attempt));
+    if (transport->capabilities().exact_lag) {
+      ASSERT_EQ(waiting.size(), 1U);
+      EXPECT_EQ(waiting[0].attempts, attempt + 1) << "the running attempt is failures + 1";
+      EXPECT_EQ(waiting[0].error, "no " + std::to_string(attempt));
+    } else {
+      // What a queue hides until its time it counts, and does not list.
+      EXPECT_EQ(group_info(*transport, test_stream, "reader").pending + waiting.size(), 1U);
+    }
     clock().advance(10s);
   }
   // A release is no attempt, at once or later.
@@ -85,6 +91,8 @@ TEST_P(Conformance, P21_DeliveryCount) {
 }
 
 TEST_P(Conformance, P21_DeliveryCount_OfDeaths) {
+  NEEDS_A_MOVABLE_CLOCK;
+  NEEDS_DEATHS_SEEN;
   const auto transport = open();
   publish_ticks(*transport, 0, 3);
   std::vector<std::unique_ptr<Subscription>> dead;
@@ -140,7 +148,9 @@ TEST_P(Conformance, P26_PartialBatchFailure) {
 }
 
 TEST_P(Conformance, P35_StaleAck) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
+  make_groups(*transport, "events:output", {witness});
   publish_ticks(*transport, 0, 2);
   const auto a = transport->subscribe(interest("reader"));
   const std::vector<Delivery> stalled = fetch_all(*a);
@@ -148,7 +158,7 @@ TEST_P(Conformance, P35_StaleAck) {
   clock().advance(31s);
   const auto b = transport->subscribe(interest("reader"));
   const Delivery first = only(*b);
-  EXPECT_EQ(first.crashes, 1U);
+  EXPECT_EQ(first.crashes, capabilities().counts_crashes ? 1U : 0U);
   const Item output = tick(77, "events:output");
   const Outgoing out = output.out();
   // The late failure is refused, and so is the late success with its outputs.
@@ -163,13 +173,14 @@ TEST_P(Conformance, P35_StaleAck) {
   EXPECT_EQ(ours.at(0).code, ErrorCode::ok);
   EXPECT_FALSE(ours.at(0).stale) << "the new owner's success still counts";
   const Delivery second = only(*b);
-  EXPECT_EQ(second.attempt, 1U);
+  EXPECT_TRUE(second.attempt == 1U || !capabilities().counts_crashes) << "a death counted as an attempt";
   settle_done(*b, {second});
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 2U));
   EXPECT_EQ(group_info(*transport, test_stream, "reader").dead_letters, 0U);
 }
 
 TEST_P(Conformance, P48_BatchHalf) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   testing::Harness harness{transport, shared_clock()};
   std::vector<Tick> ten;
@@ -188,8 +199,11 @@ TEST_P(Conformance, P48_BatchHalf) {
   harness.add(service);
   harness.settle();
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 7U));
-  EXPECT_EQ(group_info(*transport, test_stream, "reader").retrying, 3U);
-  harness.advance(2s);
+  // A queue counts what it hides until its time, whatever for.
+  const GroupInfo group = group_info(*transport, test_stream, "reader");
+  EXPECT_EQ(group.retrying + (transport->capabilities().exact_lag ? 0 : group.pending), 3U);
+  clock().advance(2s);
+  harness.settle();
   for (const auto& [n, count] : calls) EXPECT_EQ(count, n % 4 == 1 ? 2 : 1) << n;
   EXPECT_TRUE(counts(group_info(*transport, test_stream, "reader").handled, 10U));
 }
@@ -264,6 +278,7 @@ std::vector<ShelfItem> items_of_another_engine(Wall now) {
 
 // What another engine held aside stands here as it stood there.
 TEST_P(Conformance, P67_Shelved) {
+  NEEDS_A_MOVABLE_CLOCK;
   const auto transport = open();
   if (!transport->capabilities().shelf) NOT_OFFERED("the engine's dead letters cannot be listed or moved");
   const auto subscription = transport->subscribe(interest("reader"));
@@ -346,6 +361,7 @@ TEST_P(Conformance, P57_RedriveTwice) {
 }
 
 TEST_P(Conformance, P65_RetryPrivate) {
+  NEEDS_A_MOVABLE_CLOCK;
   NEEDS_A_SHELF;
   const auto transport = open();
   publish_ticks(*transport, 0, 1);

@@ -78,6 +78,8 @@ TEST_P(Conformance, P19_ClosedHandle_OutlivedByItsParts) {
 }
 
 TEST_P(Conformance, P39_TrimUnderLag) {
+  NEEDS_A_MOVABLE_CLOCK;
+  NEEDS_READING;
   const auto transport = open();
   const auto slow = transport->subscribe(interest("slow"));
   const auto quick = transport->subscribe(interest("quick"));
@@ -141,7 +143,16 @@ TEST_P(Conformance, P41_LostGroup) {
   ASSERT_TRUE(seen.wait_for(10));
   const std::size_t before = log().count(LogLevel::warning);
   transport->change({test_stream, "reader"}, {.kind = transport::GroupChange::Kind::remove, .force = true});
+  // A name that was deleted may be free only later.
+  clock().advance(61s);
   publish_ticks(*transport, 10, 10);
+  if (!transport->capabilities().from_beginning) {
+    // Nobody gets what comes before the group is back; from then on all of it comes.
+    const auto until = std::chrono::steady_clock::now() + 100s;
+    for (int n = 20; seen.distinct() < 20 && std::chrono::steady_clock::now() < until; ++n) {
+      publish_ticks(*transport, n, 1);
+    }
+  }
   EXPECT_TRUE(seen.wait_for(20)) << "a service must outlive the loss of its group";
   ASSERT_TRUE(running.stop());
   EXPECT_EQ(running.error(), "");

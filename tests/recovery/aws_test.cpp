@@ -203,6 +203,22 @@ TEST_F(AwsConsumer, WhatCameBetweenTwoFetchesIsGivenBackToo) {
   EXPECT_EQ(count(State::visible), 1U);
 }
 
+// Hung up on, it would be hidden for a lease, and come back as a second attempt.
+TEST_F(AwsConsumer, AStopGivesBackWhatIsOnItsWay) {
+  auto subscription = subscribe();
+  publish(5);
+  stub_.delay("ReceiveMessage");
+  std::jthread fetching([&](std::stop_token stop) { (void)subscription->fetch(Millis(60'000), stop); });
+  ASSERT_TRUE(stub_.await_held("ReceiveMessage", 1));
+  fetching.request_stop();
+  // Nothing tells that it has seen the stop. Released sooner, the answer would come anyway, and the test see less.
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  stub_.release("ReceiveMessage");
+  fetching.join();
+  subscription.reset();  // Gives back what came before the stop.
+  EXPECT_EQ(count(State::visible), 5U);
+}
+
 // Nobody drives the requests while a service is busy, and the time of what was received runs all the same.
 TEST_F(AwsConsumer, WhatLayInTheSocketForALeaseIsNotHandedOut) {
   const auto subscription = subscribe(1);

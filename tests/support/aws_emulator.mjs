@@ -1,7 +1,10 @@
 // fauxqs, which stands for SQS and SNS, on a free port of the loopback. Prints `URL REGION`; then answers each line of
 // its input with how often each operation was asked for so far, as JSON, and ends with its input.
+import { AsyncLocalStorage } from 'node:async_hooks';
 import readline from 'node:readline';
 import { buildApp } from 'fauxqs';
+// Not exported, so it is found by its place.
+import { SqsQueue } from './node_modules/fauxqs/dist/sqs/sqsStore.js';
 
 const region = 'eu-west-1';
 const app = buildApp({ logger: false, host: 'localhost', defaultRegion: region });
@@ -12,6 +15,19 @@ app.server.prependListener('request', (request) => {
   const target = request.headers['x-amz-target'];
   count(target === undefined ? 'Form' : target.slice(target.indexOf('.') + 1));
 });
+// A poll ends with its client. The emulator would go on with it, and hand out to nobody what others give back meanwhile.
+const answers = new AsyncLocalStorage();
+app.addHook('preHandler', (request, reply, done) => answers.run(reply.raw, done));
+const waits = SqsQueue.prototype.waitForMessages;
+SqsQueue.prototype.waitForMessages = function (seconds) {
+  const waiting = waits.call(this, seconds);
+  const poll = this.pollWaiters.at(-1);
+  answers.getStore().once('close', () => {
+    clearTimeout(poll.timer);
+    this.pollWaiters = this.pollWaiters.filter((each) => each !== poll);
+  });
+  return waiting;
+};
 await app.listen({ host: '127.0.0.1', port: 0 });
 console.log(`http://127.0.0.1:${app.server.address().port} ${region}`);
 for await (const line of readline.createInterface({ input: process.stdin })) {

@@ -57,6 +57,7 @@ class AwsTransport final : public Transport {
   }
   void shelve(GroupRef group, std::span<const ShelfItem> items, std::span<Result> results) override {
     Transport& shelf = store_.shelf_for("a shelf");
+    (void)queue_of(group);
     store_.join_shelf(group);
     shelf.shelve(group, items, results);
   }

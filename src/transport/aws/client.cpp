@@ -376,26 +376,31 @@ void Client::Flight::give_up_waiting() {
   }
 }
 
-void Client::Flight::sleep(WaitClock::time_point until) {
+void Client::Flight::sleep(WaitClock::time_point until, const std::stop_token& wake) {
   const auto latest = WaitClock::now() + std::chrono::hours(24);
   std::mutex mutex;
-  std::condition_variable_any wake;
+  std::condition_variable_any changed;
+  const std::stop_callback woken(wake, [&] {
+    const std::lock_guard lock(mutex);
+    changed.notify_all();
+  });
   std::unique_lock lock(mutex);
-  wake.wait_until(lock, stop_, std::min(until, latest), [] { return false; });
+  changed.wait_until(lock, stop_, std::min(until, latest), [&] { return wake.stop_requested(); });
 }
 
-Reply* Client::Flight::next(WaitClock::time_point until) {
+Reply* Client::Flight::next(WaitClock::time_point until, std::stop_token wake) {
+  const std::stop_callback nudged(wake, [this] { http_->nudge(); });
   while (!tasks_.empty()) {
-    if (stop_.stop_requested()) give_up_waiting();
+    if (sends_no_more_ || stop_.stop_requested()) give_up_waiting();
     const WaitClock::time_point due = send_due();
     for (const std::unique_ptr<Task>& task : tasks_) {
       if (task->outcome->unsent) return finish(*task);
     }
-    const WaitClock::time_point wake = std::min(until, due);
-    Exchange* const decided = http_->next(wake);
+    const WaitClock::time_point at = std::min(until, due);
+    Exchange* const decided = http_->next(at);
     if (decided == nullptr) {
-      if (WaitClock::now() >= until) return nullptr;
-      if (http_->under_way() == 0) sleep(wake);
+      if (wake.stop_requested() || WaitClock::now() >= until) return nullptr;
+      if (http_->under_way() == 0) sleep(at, wake);
       continue;
     }
     Task& task = static_cast<Task&>(*decided);

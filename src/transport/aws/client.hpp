@@ -140,8 +140,11 @@ class Client::Flight {
 
   /// `reply` stays where it is until next() returns it.
   void start(const Call& call, Reply& reply, WaitClock::time_point deadline);
-  /// Waits for one to be decided; null at `until`, or at once when there is none under way.
-  [[nodiscard]] Reply* next(WaitClock::time_point until);
+  /// Waits for one to be decided; null at `until`, or at once when there is none under way. Null also when `wake`
+  /// fires: unlike `stop` of the constructor it leaves alone what is under way.
+  [[nodiscard]] Reply* next(WaitClock::time_point until, std::stop_token wake = {});
+  /// Nothing is sent from now on: what waits to be sent, or sent again, is decided as stopped.
+  void send_no_more() noexcept { sends_no_more_ = true; }
   [[nodiscard]] std::size_t under_way() const noexcept { return tasks_.size(); }
 
  private:
@@ -149,10 +152,11 @@ class Client::Flight {
   Reply* finish(Task& task);
   WaitClock::time_point send_due();
   void give_up_waiting();
-  void sleep(WaitClock::time_point until);
+  void sleep(WaitClock::time_point until, const std::stop_token& wake);
 
   Client& client_;
   const std::stop_token stop_;
+  bool sends_no_more_ = false;
   std::vector<std::unique_ptr<Task>> tasks_{};
   std::optional<Http::Flight> http_{};
 };

@@ -47,7 +47,7 @@ struct Http::State {
   std::condition_variable wake{};
   std::deque<Exchange*> decided{};
   std::size_t under_way = 0;  // Started and not decided.
-  bool stopped = false, chosen = false;
+  bool stopped = false, chosen = false, nudged = false;
 };
 
 /// An easy handle that serves one exchange after the other. Only whoever leads touches it.
@@ -201,6 +201,7 @@ class Http::Multi {
   void start(Exchange& exchange, State& state);
   Exchange* next(State& state, WaitClock::time_point until);
   void stop(State& state);
+  void nudge(State& state);
   void forget(State& state);
   [[nodiscard]] std::size_t under_way(const State& state) const;
 
@@ -274,6 +275,14 @@ void Http::Multi::stop(State& state) {
   wake();
 }
 
+// Whoever leads may do so for himself or for this one.
+void Http::Multi::nudge(State& state) {
+  const std::lock_guard lock(mutex_);
+  state.nudged = true;
+  state.wake.notify_one();
+  wake();
+}
+
 void Http::Multi::forget(State& state) {
   stop(state);
   while (next(state, WaitClock::time_point::max()) != nullptr) {
@@ -293,17 +302,17 @@ Exchange* Http::Multi::next(State& state, WaitClock::time_point until) {
   while (state.decided.empty() && state.under_way > 0) {
     if (led_) {
       waiting_.push_back(&state);
-      state.wake.wait_until(lock, until, [&] { return !state.decided.empty() || state.chosen; });
+      state.wake.wait_until(lock, until, [&] { return !state.decided.empty() || state.chosen || state.nudged; });
       std::erase(waiting_, &state);
-      if (!state.chosen && state.decided.empty()) return nullptr;
       if (!state.chosen) break;
       state.chosen = false;
     }
     led_ = true;
     lead(lock, state, until);
     hand_on();
-    if (WaitClock::now() >= until) break;
+    if (state.nudged || WaitClock::now() >= until) break;
   }
+  state.nudged = false;
   if (state.decided.empty()) return nullptr;
   Exchange* const first = state.decided.front();
   state.decided.pop_front();
@@ -345,7 +354,7 @@ void Http::Multi::lead(std::unique_lock<std::mutex>& lock, State& state, WaitClo
     lock.lock();
     deliver(state);
     const WaitClock::time_point now = WaitClock::now();
-    if (!state.decided.empty() || now >= until) return;
+    if (!state.decided.empty() || state.nudged || now >= until) return;
     if (!arriving_.empty() || !stopping_.empty()) continue;
     polls_ = true;
     lock.unlock();
@@ -450,6 +459,7 @@ Http::Flight::~Flight() {
 
 void Http::Flight::start(Exchange& exchange) { http_.multi_->start(exchange, *state_); }
 Exchange* Http::Flight::next(WaitClock::time_point until) { return http_.multi_->next(*state_, until); }
+void Http::Flight::nudge() { http_.multi_->nudge(*state_); }
 std::size_t Http::Flight::under_way() const noexcept { return http_.multi_->under_way(*state_); }
 
 std::int64_t http_time(const std::string& date) noexcept { return curl_getdate(date.c_str(), nullptr); }

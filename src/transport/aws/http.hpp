@@ -88,6 +88,8 @@ class Http::Flight {
   void start(Exchange& exchange);
   /// Waits for one to be decided; null at `until`, or at once when there is none under way.
   [[nodiscard]] Exchange* next(WaitClock::time_point until);
+  /// Lets the next() that waits, or else the next one, return without waiting. What is under way goes on. Any thread.
+  void nudge();
   /// Those that were started and not returned by next().
   [[nodiscard]] std::size_t under_way() const noexcept;
 

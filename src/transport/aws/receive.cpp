@@ -15,7 +15,8 @@ constexpr std::chrono::milliseconds beyond_poll{10'000};
 constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
 constexpr Millis shelf_pause{250}, shelf_away_pause{1'000};
 constexpr unsigned turn_seconds = 1;
-constexpr std::chrono::milliseconds patience_with_short{1'000}, patience_with_long{50};
+// How long a receive may take whose answer is there, and how long is waited for one that may just have been answered.
+constexpr std::chrono::milliseconds longest_answer{1'000}, last_look{50};
 constexpr std::chrono::milliseconds turn_look{50};
 
 // What SNS wraps a message in where raw delivery is off.
@@ -46,6 +47,7 @@ void AwsSubscription::start_poll(std::uint32_t source, unsigned most, unsigned w
   poll->most = most;
   poll->patient = wait_seconds > 0;
   poll->started = now();
+  poll->asked = WaitClock::now();
   sqs::write_receive_message(poll->body, sources_[source].url,
                              {.most = most, .wait_seconds = wait_seconds, .visibility_seconds = lease_seconds()});
   const Call call{.service = Service::sqs,
@@ -61,7 +63,7 @@ void AwsSubscription::start_poll(std::uint32_t source, unsigned most, unsigned w
 
 // Asks where there is room for what may come: what was received and cannot be handled burns its time.
 void AwsSubscription::poll(Millis wait) {
-  if (!flight_) flight_ = std::make_unique<Client::Flight>(store_.client(), halt_.get_token());
+  if (!flight_) flight_ = std::make_unique<Client::Flight>(store_.client());
   // What must run alone has its turn when all else is settled, and nothing is asked for meanwhile.
   if (!alone_.empty()) return;
   // Where there is no room for all, each has its turn of a second: one that is idle must not hold up the others.
@@ -145,8 +147,12 @@ void AwsSubscription::take(Poll& poll, Steady at) {
     if (poll.reply.fault == Fault::stopped) return;
     if (poll.reply.fault == Fault::not_found) {
       // Somebody removed the queue: it is made again, as it was in the beginning.
-      store_.environment().log(LogLevel::warning, "aws: the queue " + source.name + " is gone, and is joined again");
-      return join(source);
+      // Its name may be free only after a minute, and it is told once until then.
+      if (!std::exchange(source.gone, true))
+        store_.environment().log(LogLevel::warning, "aws: the queue " + source.name + " is gone, and is joined again");
+      join(source);
+      source.gone = false;
+      return;
     }
     throw poll.reply.error("ReceiveMessage", source.name);
   }
@@ -194,8 +200,8 @@ void AwsSubscription::keep_one_suspect() {
 
 // Takes what one poll brought; false when none is decided at `until`. What was decided before anybody looked may have
 // come at any time since the last look, and its time at AWS runs from then.
-bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now) {
-  const Reply* const reply = flight_->next(until);
+bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now, const std::stop_token& stop) {
+  const Reply* const reply = flight_->next(until, stop);
   if (reply == nullptr) return false;
   if (take_payload(*reply)) return true;
   const auto poll = std::find_if(polls_.begin(), polls_.end(), [&](const auto& each) { return &each->reply == reply; });
@@ -205,23 +211,27 @@ bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now) {
   return true;
 }
 
-// Waits for a poll to be decided. False at the end of the wait.
+// Waits for a poll to be decided. False at the end of the wait, and when `stop` fires: then what AWS has handed out
+// already is still to be taken, see end_polls().
 bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& stop) {
   if (take_next(WaitClock::now(), false)) return true;
   looked_ = now();
-  const std::stop_callback woken(stop, [this] { halt_.request_stop(); });
-  const bool came = take_next(until, true);
+  const bool came = take_next(until, true, stop);
   looked_ = now();
   return came;
 }
 
-// What has come is taken, that it can be given back; the rest is hung up on.
+// What has come is taken, that it can be given back; the rest is hung up on. What AWS hands out to nobody is hidden for
+// a lease, and counts as an attempt: a poll that began just now is on its way back with what its queue holds, and only
+// to one that waits does nothing come but by chance.
 void AwsSubscription::end_polls() {
-  // AWS gives messages to a short poll before it answers; to a longer one it may have done so a moment ago.
   const auto begun = WaitClock::now();
+  if (flight_) flight_->send_no_more();
   while (flight_ && flight_->under_way() > 0) {
+    auto until = begun + last_look;
+    for (const auto& poll : polls_) until = std::max(until, poll->asked + longest_answer);
     try {
-      if (!take_next(begun + (answers_at_once() ? patience_with_short : patience_with_long), false)) break;
+      if (!take_next(until, false)) break;
     } catch (const Error&) {
       // Whatever failed brought nothing.
     }
@@ -231,7 +241,6 @@ void AwsSubscription::end_polls() {
   polls_.clear();
   for (Source& source : sources_) source.polls = 0;
   asked_ = 0;
-  halt_ = {};
 }
 
 // Which of the streams are paused, which only their shelf knows.
@@ -379,8 +388,9 @@ bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
   return !batch.deliveries.empty() || stop.stop_requested();
 }
 
-// What is there now. Longer polls of before may bring something, and are not waited for.
+// What is there now, on the shelf too. Longer polls of before may bring something, and are not waited for.
 Batch AwsSubscription::fetch_now(const std::stop_token& stop) {
+  shelf_look_ = {};
   const auto patient = deadline_in(Millis(10'000));
   for (bool asked = false;; asked = true) {
     Batch batch;
@@ -395,7 +405,6 @@ Batch AwsSubscription::fetch_now(const std::stop_token& stop) {
 }
 
 Batch AwsSubscription::fetch(Millis wait, std::stop_token stop) {
-  if (halt_.stop_requested()) end_polls();  // An earlier call was stopped, and ended by an error.
   if (wait.count() <= 0) return fetch_now(stop);
   const auto deadline = deadline_in(wait);
   for (;;) {

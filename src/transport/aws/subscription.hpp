@@ -40,6 +40,7 @@ class AwsSubscription final : public Subscription {
     std::size_t polls = 0;  // Under way.
     bool busy = false;      // The last receive brought all that it asked for.
     bool paused = false;
+    bool gone = false;  // Somebody removed the queue, and it could not be made again yet.
   };
   // A receive that is under way.
   struct Poll {
@@ -47,6 +48,7 @@ class AwsSubscription final : public Subscription {
     unsigned most = 0;
     bool patient = false;  // It waits until something comes.
     Steady started{};
+    WaitClock::time_point asked{};
     std::string body{};
     Reply reply{};
   };
@@ -114,7 +116,7 @@ class AwsSubscription final : public Subscription {
   void take_shelf(const std::stop_token& stop);
   void look_for_pauses(bool paused);
   [[nodiscard]] bool await(WaitClock::time_point until, const std::stop_token& stop);
-  [[nodiscard]] bool take_next(WaitClock::time_point until, bool just_now);
+  [[nodiscard]] bool take_next(WaitClock::time_point until, bool just_now, const std::stop_token& stop = {});
   void idle(WaitClock::time_point until, std::uint64_t settlements, const std::stop_token& stop);
   [[nodiscard]] bool look(Batch& batch, const std::stop_token& stop);
   [[nodiscard]] Batch fetch_now(const std::stop_token& stop);
@@ -166,7 +168,6 @@ class AwsSubscription final : public Subscription {
   Steady started_{};
 
   // Fetch's own.
-  std::stop_source halt_{};
   std::unique_ptr<Client::Flight> flight_{};
   std::vector<std::unique_ptr<Poll>> polls_{};
   std::size_t asked_ = 0;  // How many messages the polls under way may bring.
