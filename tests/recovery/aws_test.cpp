@@ -208,13 +208,13 @@ TEST_F(AwsConsumer, AStopGivesBackWhatIsOnItsWay) {
   auto subscription = subscribe();
   publish(5);
   stub_.delay("ReceiveMessage");
-  std::jthread fetching([&](std::stop_token stop) { (void)subscription->fetch(Millis(60'000), stop); });
+  std::stop_source stop;
+  auto fetching = std::async(std::launch::async, [&] { (void)subscription->fetch(Millis(60'000), stop.get_token()); });
   ASSERT_TRUE(stub_.await_held("ReceiveMessage", 1));
-  fetching.request_stop();
-  // Nothing tells that it has seen the stop. Released sooner, the answer would come anyway, and the test see less.
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  stop.request_stop();
+  EXPECT_EQ(fetching.wait_for(std::chrono::milliseconds(30)), std::future_status::timeout) << "it waits for the answer";
   stub_.release("ReceiveMessage");
-  fetching.join();
+  fetching.get();
   subscription.reset();  // Gives back what came before the stop.
   EXPECT_EQ(count(State::visible), 5U);
 }

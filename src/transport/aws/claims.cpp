@@ -98,7 +98,7 @@ void AwsSubscription::start_claims() {
     } else if (!has_room_for(claim)) {
       return;
     } else {
-      if (!flight_) flight_ = std::make_unique<Client::Flight>(store_.client(), halt_.get_token());
+      if (!flight_) flight_ = std::make_unique<Client::Flight>(store_.client());
       claim.started = true;
       const auto patience = patience_with_store + std::chrono::seconds(claim.size >> 20U);
       auto decided = store_.payloads()->get(*flight_, claim.work, claim.pointer.key, WaitClock::now() + patience);
