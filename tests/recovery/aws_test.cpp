@@ -117,6 +117,22 @@ TEST_F(AwsConsumer, ALostHandleIsTold) {
   EXPECT_EQ(stub_.requests(hide), asked) << "nothing is renewed that is lost";
 }
 
+// AWS has deleted it, and whoever settles has not heard so yet.
+TEST_F(AwsConsumer, WhatIsBeingDeletedIsNotLost) {
+  const auto subscription = subscribe();
+  publish(1);
+  const auto one = fetch(*subscription, 1);
+  ASSERT_EQ(one.size(), 1U);
+  stub_.delay("DeleteMessageBatch");
+  auto settling = std::async(std::launch::async, [&] { return settle(*subscription, one[0]); });
+  ASSERT_TRUE(stub_.await_held("DeleteMessageBatch", 1));
+  EXPECT_TRUE(subscription->renew().empty());
+  stub_.release("DeleteMessageBatch");
+  const Result result = settling.get();
+  EXPECT_EQ(result.code, ErrorCode::ok) << result.message;
+  EXPECT_FALSE(result.stale);
+}
+
 TEST_F(AwsConsumer, AHeartbeatThatFailedForTheMomentLosesNothing) {
   const auto subscription = subscribe();
   publish(1);
