@@ -29,6 +29,17 @@ TEST_F(AwsConsumer, APollWaitsTwentySeconds) {
   stop.request_stop();
 }
 
+// Whoever waits for two seconds may be gone then: a poll that went on would take what comes next for nobody.
+TEST_F(AwsConsumer, NoPollOutlastsItsFetch) {
+  const auto subscription = subscribe();
+  std::stop_source stop;
+  std::jthread fetcher([&] { (void)subscription->fetch(Millis(1'900), stop.get_token()); });
+  ASSERT_TRUE(stub_.await_polls(1));
+  advance(Millis(2'100));
+  EXPECT_TRUE(stub_.await_answered("ReceiveMessage", 1));
+  stop.request_stop();
+}
+
 TEST_F(AwsConsumer, NeverAsksForMoreThanThereIsRoomFor) {
   const auto subscription = subscribe(3);
   publish(8);

@@ -15,6 +15,7 @@ constexpr std::chrono::milliseconds beyond_poll{10'000};
 constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
 constexpr Millis shelf_pause{250}, shelf_away_pause{1'000};
 constexpr unsigned turn_seconds = 1;
+constexpr Millis comes_again{5'000};
 // How long a receive may take whose answer is there, and how long is waited for one that may just have been answered.
 constexpr std::chrono::milliseconds longest_answer{1'000}, last_look{50};
 constexpr std::chrono::milliseconds turn_look{50};
@@ -68,7 +69,11 @@ void AwsSubscription::poll(Millis wait) {
   if (!alone_.empty()) return;
   // Where there is no room for all, each has its turn of a second: one that is idle must not hold up the others.
   const bool in_turns = sources_.size() > interest_.events;
-  start_polls(wait.count() == 0 ? 0 : in_turns ? turn_seconds : longest_poll);
+  // Nor does a poll outlast a short wait: should that one not ask again, what comes a moment later would be handed out
+  // to nobody. Who waits for longer, as a service does, asks again and again.
+  const auto seconds =
+      static_cast<unsigned>(std::chrono::ceil<std::chrono::seconds>(std::min(wait, comes_again)).count());
+  start_polls(in_turns ? std::min(seconds, turn_seconds) : wait < comes_again ? seconds : longest_poll);
 }
 
 // A stream at rest keeps no more of the room than its share, which another may need before anything comes.
