@@ -13,6 +13,7 @@ struct AwsPlan {
   std::string region{}, account{};     ///< Empty: any, in a policy; the stack's own, in a template.
   std::string service{};               ///< Empty: only what is published.
   std::vector<std::string> streams{};  ///< `events:…` and `commands:…`.
+  std::string payloads{};              ///< As in the URL: `s3://BUCKET/PREFIX`, a folder, or nothing.
 };
 
 /// `publisher`, `consumer` or `operator`: the least IAM policy with which a program can publish to the streams; can

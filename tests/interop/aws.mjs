@@ -7,10 +7,15 @@
 //   consume QUEUE COUNT [ID…]             prints what its handler gets, throws for these ids, and ends when COUNT are deleted
 //   send QUEUE                            sends the lines of its input to the queue, by tens
 //   messages QUEUE                        prints body and attributes of what lies there, and deletes it
+//   bucket BUCKET                         makes it
+//   offload TOPIC BUCKET BYTES            publishes a large event as Amazon's extended clients do; prints it
+//   claim QUEUE BUCKET                    takes one message, follows its pointer and prints what lies there
 //   wrap TOPIC QUEUE                      turns off raw delivery of that subscription
 //   filter TOPIC QUEUE                    prints the filter of that subscription, if it is there
 //   escape HOST                           tries to reach another machine, in every way that the SDK could
+import assert from 'node:assert/strict';
 import readline from 'node:readline';
+import * as s3 from '@aws-sdk/client-s3';
 import * as sns from '@aws-sdk/client-sns';
 import * as sqs from '@aws-sdk/client-sqs';
 import { Consumer } from 'sqs-consumer';
@@ -20,6 +25,7 @@ const [endpoint, region, action, ...words] = process.argv.slice(2);
 const options = { endpoint, region, useQueueUrlAsEndpoint: false };
 const topics = new sns.SNSClient(options);
 const queues = new sqs.SQSClient(options);
+const objects = new s3.S3Client({ ...options, forcePathStyle: true });
 const print = (value) => process.stdout.write(`${typeof value === 'string' ? value : JSON.stringify(value)}\n`);
 const urlOf = async (QueueName) => (await queues.send(new sqs.GetQueueUrlCommand({ QueueName }))).QueueUrl;
 const notThere = (error) => {
@@ -161,6 +167,42 @@ const actions = {
         QueueUrl, Entries: Messages.map(({ ReceiptHandle }, index) => ({ Id: String(index), ReceiptHandle })),
       }));
     }
+  },
+
+  async bucket(Bucket) {
+    await objects.send(new s3.CreateBucketCommand({ Bucket }));
+  },
+
+  async offload(topic, Bucket, bytes) {
+    const large = event(1);
+    large.data.text = 'x'.repeat(Number(bytes));
+    const [Body, Key] = [JSON.stringify(large), 'c71eb2ae-37e0-4265-8909-32f4153faddf'];
+    await objects.send(new s3.PutObjectCommand({ Bucket, Key, Body }));
+    await topics.send(new sns.PublishCommand({
+      TopicArn: await topicOf(topic),
+      Message: JSON.stringify(['software.amazon.payloadoffloading.PayloadS3Pointer', { s3BucketName: Bucket, s3Key: Key }]),
+      MessageAttributes: {
+        type: { DataType: 'String', StringValue: large.type },
+        ExtendedPayloadSize: { DataType: 'Number', StringValue: String(Buffer.byteLength(Body)) },
+      },
+    }));
+    print(Body);
+  },
+
+  async claim(queue, bucket) {
+    const { Messages } = await queues.send(new sqs.ReceiveMessageCommand({
+      QueueUrl: await urlOf(queue), WaitTimeSeconds: 5, MessageAttributeNames: ['All'],
+    }));
+    assert.equal(Messages.length, 1);
+    const [name, { s3BucketName: Bucket, s3Key: Key }] = JSON.parse(Messages[0].Body);
+    assert.equal(name, 'software.amazon.payloadoffloading.PayloadS3Pointer');
+    assert.equal(Bucket, bucket);
+    const body = await (await objects.send(new s3.GetObjectCommand({ Bucket, Key }))).Body.transformToString();
+    const { ExtendedPayloadSize, type } = Messages[0].MessageAttributes;
+    assert.equal(ExtendedPayloadSize.DataType, 'Number');
+    assert.equal(Number(ExtendedPayloadSize.StringValue), Buffer.byteLength(body));
+    assert.equal(type.StringValue, JSON.parse(body).type);
+    print(body);
   },
 
   async wrap(topic, queue) {

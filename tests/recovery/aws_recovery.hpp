@@ -101,12 +101,6 @@ class AwsRecovery : public ::testing::Test {
   [[nodiscard]] std::size_t count(State state, const std::string& of = queue) const {
     return stub_.messages(of, state).size();
   }
-  // The poll that waits takes it on a thread of the stand-in.
-  [[nodiscard]] bool await_in_flight() const {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(support::patience);
-    while (count(State::in_flight) == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
-    return count(State::in_flight) > 0;
-  }
   static std::string text_of(const std::map<std::string, support::AwsAttribute>& all, const std::string& name) {
     const auto found = all.find(name);
     return found == all.end() ? "" : found->second.value;

@@ -198,7 +198,7 @@ TEST_F(AwsConsumer, WhatCameBetweenTwoFetchesIsGivenBackToo) {
   (void)subscription->fetch(Millis(50), {});
   ASSERT_TRUE(stub_.await_polls(1));
   publish(1);  // It goes to the poll that is under way.
-  ASSERT_TRUE(await_in_flight());
+  ASSERT_TRUE(stub_.await_answered("ReceiveMessage", 1));
   subscription.reset();
   EXPECT_EQ(count(State::visible), 1U);
 }
@@ -211,8 +211,8 @@ TEST_F(AwsConsumer, AStopGivesBackWhatIsOnItsWay) {
   std::jthread fetching([&](std::stop_token stop) { (void)subscription->fetch(Millis(60'000), stop); });
   ASSERT_TRUE(stub_.await_held("ReceiveMessage", 1));
   fetching.request_stop();
-  // Nothing tells that it has seen the stop. Released sooner, the answer would come anyway, and the test see less.
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  // Requests behind the stop, on the same connections: once they are answered, the stop was seen.
+  (void)transport_->describe(stream);
   stub_.release("ReceiveMessage");
   fetching.join();
   subscription.reset();  // Gives back what came before the stop.
@@ -225,7 +225,7 @@ TEST_F(AwsConsumer, WhatLayInTheSocketForALeaseIsNotHandedOut) {
   (void)subscription->fetch(Millis(50), {});
   ASSERT_TRUE(stub_.await_polls(1));
   publish(1);
-  ASSERT_TRUE(await_in_flight());
+  ASSERT_TRUE(stub_.await_answered("ReceiveMessage", 1));
   advance(Millis(31'000));
   ASSERT_EQ(count(State::visible), 1U) << "others may have it now";
   const auto one = fetch(*subscription, 1);

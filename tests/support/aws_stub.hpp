@@ -1,5 +1,5 @@
-// A stand-in for SQS, SNS, STS and the sources of credentials, in this process and on the loopback only; as strict as
-// AWS where emulators forgive.
+// A stand-in for SQS, SNS, STS, objects of S3 and the sources of credentials, in this process and on the loopback only;
+// as strict as AWS where emulators forgive.
 //
 //   AwsStub aws;
 //   aws.add_key({.id = "AKIDEXAMPLE", .secret = "secret"});
@@ -8,7 +8,8 @@
 //   EXPECT_EQ(aws.messages("orders").size(), 1U);
 //
 // One address serves all: SQS as AWS JSON 1.0, SNS and STS as the query protocol, and the instance metadata service,
-// the container's credentials, the SSO portal and its OIDC tokens by their paths. Calls are named as AWS names them
+// the container's credentials, the SSO portal and its OIDC tokens by their paths; S3 (`PutObject`, `GetObject`) is what
+// is signed for it, with the bucket in the path. Calls are named as AWS names them
 // (`SendMessage`, `Publish`, `GetCallerIdentity`); the sources of credentials are `ImdsToken`, `ImdsCredentials`,
 // `ContainerCredentials`, `GetRoleCredentials` (the portal) and `CreateToken` (OIDC). `*` stands for every call.
 #pragma once
@@ -169,6 +170,8 @@ class AwsStub {
   [[nodiscard]] int requests(const std::string& operation = "*") const;
   /// Waits until there were that many; false when that takes longer than anything may.
   [[nodiscard]] bool await_requests(const std::string& operation, int count);
+  /// Waits until that many answers to it are in their sockets, where a client that looks finds them.
+  [[nodiscard]] bool await_answered(const std::string& operation, int count);
   [[nodiscard]] std::int64_t bytes_in() const;
   [[nodiscard]] std::int64_t bytes_out() const;
   [[nodiscard]] std::int64_t connections() const;
@@ -189,6 +192,11 @@ class AwsStub {
   /// ARNs.
   [[nodiscard]] std::vector<std::string> topics() const;
   [[nodiscard]] std::vector<AwsSubscription> subscriptions(const std::string& topic) const;
+  /// S3's. Asking for a bucket that is not there is a std::out_of_range.
+  void make_bucket(const std::string& bucket);
+  [[nodiscard]] std::map<std::string, std::string> objects(const std::string& bucket) const;
+  /// Replaces an object behind everybody's back, or removes it.
+  void set_object(const std::string& bucket, const std::string& key, std::optional<std::string> bytes);
   /// How many deliveries from topics were dropped because no queue took them.
   [[nodiscard]] int undelivered() const;
 

@@ -22,7 +22,8 @@ const AwsPlan& plan() {
                             .region = "eu-west-1",
                             .account = "123456789012",
                             .service = "search",
-                            .streams = {"events:user", "commands:send.email"}};
+                            .streams = {"events:user", "commands:send.email"},
+                            .payloads = "s3://events/large"};
   return made;
 }
 
@@ -57,7 +58,7 @@ TEST(AwsDocuments, APolicyHasEveryActionThatTheCodeUses) {
     const auto action = actions.find(each);
     const std::string name = action == actions.end() ? each : action->second;
     EXPECT_TRUE(policy.find("\"sqs:" + name + "\"") != policy.npos ||
-                policy.find("\"sns:" + name + "\"") != policy.npos)
+                policy.find("\"sns:" + name + "\"") != policy.npos || policy.find("\"s3:" + name + "\"") != policy.npos)
         << each << " is called, and no statement allows it";
   }
 }
@@ -72,6 +73,24 @@ TEST(AwsDocuments, ARoleHasWhatItNeedsAndNoMore) {
   EXPECT_EQ(consumer.find("sqs:CreateQueue"), std::string::npos);
   EXPECT_THROW((void)aws_iam_policy(plan(), "guest"), Error);
   EXPECT_THROW((void)aws_iam_policy({}, "publisher"), Error);
+}
+
+TEST(AwsDocuments, APublisherStoresPayloadsAndAConsumerFetchesThemToo) {
+  AwsPlan with = plan();
+  const std::string publisher = aws_iam_policy(with, "publisher"), consumer = aws_iam_policy(with, "consumer");
+  for (const std::string& each : {publisher, consumer}) {
+    ASSERT_TRUE(support::aws::Json::parse(each)) << each;
+    EXPECT_NE(each.find(R"("s3:PutObject"],"Resource":["arn:aws:s3:::events/large/*"])"), std::string::npos) << each;
+  }
+  EXPECT_EQ(publisher.find("s3:GetObject"), std::string::npos);
+  EXPECT_NE(consumer.find(R"("s3:GetObject"],"Resource":["arn:aws:s3:::events/large/*"])"), std::string::npos);
+  EXPECT_NE(consumer.find(R"("s3:ListBucket"],"Resource":["arn:aws:s3:::events"])"), std::string::npos);
+  for (const char* none : {"", "file:///var/lib/payloads"}) {
+    with.payloads = none;
+    EXPECT_EQ(aws_iam_policy(with, "operator").find("s3:"), std::string::npos);
+  }
+  with.payloads = "ftp://events";
+  EXPECT_THROW((void)aws_iam_policy(with, "operator"), Error);
 }
 
 TEST(AwsDocuments, ATemplateMakesWhatTheTransportMakes) {

@@ -86,6 +86,50 @@ TEST(AwsSignature, S3sPathsAreSignedAsTheyWereSent) {
   EXPECT_EQ(canonical_path("/../..", {}), "/");
 }
 
+// https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+TEST(AwsSignature, AgreesWithThePublishedExamplesOfS3) {
+  using namespace std::chrono;
+  struct Example {
+    const char *method, *path, *query;
+    std::vector<HeaderView> headers;
+    const char *body, *names, *signature;
+  };
+  const HeaderView host{"Host", "examplebucket.s3.amazonaws.com"};
+  const Example examples[] = {
+      {"GET",
+       "/test.txt",
+       "",
+       {host, {"Range", "bytes=0-9"}},
+       "",
+       "host;range;x-amz-content-sha256;x-amz-date",
+       "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"},
+      {"PUT",
+       "/test%24file.text",
+       "",
+       {host, {"Date", "Fri, 24 May 2013 00:00:00 GMT"}, {"x-amz-storage-class", "REDUCED_REDUNDANCY"}},
+       "Welcome to Amazon S3.",
+       "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
+       "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"},
+      {"GET",
+       "/",
+       "lifecycle",
+       {host},
+       "",
+       "host;x-amz-content-sha256;x-amz-date",
+       "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"}};
+  const Keys keys{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""};
+  for (const Example& each : examples) {
+    Signer signer({.normalise_path = false, .encode_path = false, .name_body_hash = true});
+    const Signed with = signer.sign(
+        {.method = each.method, .path = each.path, .query = each.query, .headers = each.headers, .body = each.body},
+        keys, {"us-east-1", "s3"}, sys_days(2013y / 5 / 24));
+    EXPECT_EQ(with.authorization, std::string("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/"
+                                              "aws4_request, SignedHeaders=") +
+                                      each.names + ", Signature=" + each.signature);
+    EXPECT_EQ(with.body_hash, hex(sha256({each.body})));
+  }
+}
+
 TEST(AwsSignature, QueriesAreEncodedOnceAndSorted) {
   EXPECT_EQ(canonical_query("b=2&a=%7e&a=1&c"), "a=1&a=~&b=2&c=");
   EXPECT_EQ(canonical_query("a=x y+z"), "a=x%20y%2Bz");

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tools/tidings/echo.hpp"
 #include "tools/tidings/passage.hpp"
 
 namespace tidings::cli {
@@ -131,6 +132,62 @@ TEST(Passage, ARepeatWithoutAnAnswerIsCounted) {
   (void)passage.published(passage.publish(10), std::vector<Result>{stored, ambiguous, stored});
   EXPECT_EQ(passage.repeated(), 2U);
   EXPECT_EQ(passage.moved(), 3U);
+}
+
+TEST(Passage, WhatIsKnownIsSettledUnpublished) {
+  Passage passage;
+  passage.begin({{.place = {0, {1, 0}}, .known = true}, {.place = {0, {2, 0}}}});
+  EXPECT_THAT(passage.publish(10), ElementsAre(1));
+  EXPECT_THAT(settled(passage), ElementsAre(0));
+  EXPECT_EQ(passage.moved(), 0U);
+}
+
+TEST(Passage, ManyRefusalsInARowAreTheTargetsFault) {
+  Passage passage;
+  const std::size_t most = Passage::brake;
+  passage.begin(events(1, most - 1));
+  const auto few = passage.published(passage.publish(most), std::vector<Result>(most - 1, refused));
+  EXPECT_EQ(few.fatal, ErrorCode::ok);
+  EXPECT_EQ(settled(passage).size(), most - 1);
+  passage.begin(events(most, 2));
+  const auto last = passage.published(passage.publish(2), std::vector<Result>{refused, refused});
+  EXPECT_EQ(last.fatal, ErrorCode::too_large);
+  EXPECT_EQ(last.aside, 0U);
+  EXPECT_THAT(settled(passage), IsEmpty()) << "they stay where they are";
+}
+
+TEST(Passage, OneThatIsStoredEndsARowOfRefusals) {
+  Passage passage;
+  for (int round = 0; round < 3; ++round) {
+    passage.begin(events(1, Passage::brake));
+    std::vector<Result> results(Passage::brake, refused);
+    results.back() = stored;
+    EXPECT_EQ(passage.published(passage.publish(Passage::brake), results).fatal, ErrorCode::ok);
+    EXPECT_EQ(settled(passage).size(), Passage::brake);
+  }
+  EXPECT_EQ(passage.dead(), 3 * (Passage::brake - 1));
+}
+
+TEST(Echo, WhatStandsElsewhereHasComeBack) {
+  Echo echo;
+  const auto mark = Echo::mark_of("{}");
+  echo.remember(mark, {0, {1, 0}});
+  EXPECT_FALSE(echo.came_back(mark, {0, {1, 0}})) << "an operator has sought back";
+  EXPECT_TRUE(echo.came_back(mark, {0, {9, 0}}));
+  EXPECT_TRUE(echo.came_back(mark, {})) << "it is stored on the target, whatever brought it here again";
+  EXPECT_FALSE(echo.came_back(Echo::mark_of("[]"), {0, {9, 0}}));
+}
+
+TEST(Echo, KnowsTheLastOnesAndSomeOfAllBefore) {
+  constexpr std::uint64_t most = 1'000, all = 50 * most;
+  Echo echo(most);
+  const auto mark = [](std::uint64_t n) { return Echo::mark_of("event " + std::to_string(n)); };
+  for (std::uint64_t n = 0; n < all; ++n) echo.remember(mark(n), {0, {n, 1}});
+  std::uint64_t old = 0, last = 0;
+  for (std::uint64_t n = 0; n < all; ++n) (n < all - most ? old : last) += echo.came_back(mark(n), {0, {n, 2}}) ? 1 : 0;
+  EXPECT_EQ(last, most);
+  EXPECT_GT(old, most / 4);
+  EXPECT_LE(old, 3 * most);
 }
 
 }  // namespace

@@ -164,7 +164,8 @@ std::string summary(const Passage& passage, Millis time) {
 
 int run_move(const Common& common, const MoveArguments& arguments, const std::string& from, bool leads_on) {
   check_urls(from, arguments.to);
-  const MoveOptions options = move_options(arguments);
+  MoveOptions options = move_options(arguments);
+  options.leads_on = leads_on;
   const Interrupt interrupt;
   Common source_url = common, target_url = common;
   source_url.url = from;

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <tidings/event.hpp>
 #include <tidings/id.hpp>
@@ -130,6 +131,33 @@ int move_all(transport::Transport& transport, const DlqArguments& arguments,
   return print_count(arguments, format, drop ? "dropped" : "handed out", items.size(), changed);
 }
 
+/// Where dead letters cannot be listed they are not selected first: what matches when it is looked at moves.
+int move_unseen(transport::Transport& transport, const DlqArguments& arguments, Format format) {
+  const bool drop = arguments.verb == Verb::drop;
+  if (arguments.dry_run && !arguments.all) (void)select(transport, arguments);  // It says why that cannot be known.
+  std::size_t matched = 0, changed = 0;
+  const auto groups = groups_named(transport, arguments.stream, arguments.group);
+  for (const transport::GroupInfo& group : groups) matched += group.dead_letters;
+  if (!arguments.dry_run) confirm(arguments, drop ? "drop" : "retry", matched);
+  for (const transport::GroupInfo& group : groups) {
+    if (arguments.dry_run || group.dead_letters == 0) continue;
+    transport::ShelfQuery query;
+    query.ids = arguments.ids;
+    query.reason = arguments.reason;
+    query.states = {transport::ShelfState::dead};
+    query.limit = std::numeric_limits<std::size_t>::max();
+    changed += transport.move({group.stream, group.group}, query,
+                              drop ? transport::ShelfAction::drop : transport::ShelfAction::hand_out);
+  }
+  if (changed < arguments.ids.size() && !arguments.dry_run) {
+    throw Error(ErrorCode::not_found, "of " + std::to_string(arguments.ids.size()) + " dead letters of the group " +
+                                          arguments.group + " that were named, only " + std::to_string(changed) +
+                                          " were found, and moved");
+  }
+  return print_count(arguments, format, drop ? "dropped" : "handed out", arguments.dry_run ? matched : changed,
+                     changed);
+}
+
 int edit(transport::Transport& transport, const DlqArguments& arguments, const std::vector<transport::ShelfItem>& items,
          Format format) {
   if (items.size() != 1) {
@@ -189,6 +217,9 @@ int run_dlq(const Common& common, const DlqArguments& arguments) {
   check_selection(arguments);
   const Bus bus = open_bus(common);
   transport::Transport& transport = bus.transport();
+  const bool moves = arguments.verb == Verb::retry || arguments.verb == Verb::drop;
+  if (moves && !transport.capabilities().shelf)
+    return move_unseen(transport, arguments, common.format_or(Format::table));
   const std::vector<transport::ShelfItem> items = select(transport, arguments);
   switch (arguments.verb) {
     case Verb::ls:

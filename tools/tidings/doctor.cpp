@@ -1,4 +1,5 @@
 // tidings doctor: is this set-up sound?
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <tidings/aws_documents.hpp>
@@ -39,20 +40,40 @@ std::vector<Check> check_engine(const std::string& url) {
   return checks;
 }
 
+AwsPlan plan_of(const Url& url, const DoctorArguments& arguments) {
+  AwsPlan plan;
+  plan.prefix = url.option("prefix").value_or(plan.prefix);
+  plan.account = url.option("account").value_or("");
+  if (!url.hosts.empty()) plan.region = url.hosts.front().first;
+  plan.payloads = url.option("payloads").value_or("");
+  plan.service = arguments.service;
+  // A template may not hold one part twice.
+  for (const std::string& stream : arguments.streams) {
+    if (std::find(plan.streams.begin(), plan.streams.end(), stream) == plan.streams.end())
+      plan.streams.push_back(stream);
+  }
+  return plan;
+}
+
 int print_document(const std::string& url, const DoctorArguments& arguments) {
   const Url parsed = Url::parse(url);
   if (parsed.scheme != "aws") {
-    throw Error(ErrorCode::invalid, "--print writes documents for AWS; name it: -u aws://eu-west-1?prefix=prod");
+    throw UsageError("--print writes documents for AWS; name it: -u aws://eu-west-1?prefix=prod");
   }
-  AwsPlan plan;
-  plan.prefix = parsed.option("prefix").value_or(plan.prefix);
-  plan.account = parsed.option("account").value_or("");
-  if (!parsed.hosts.empty()) plan.region = parsed.hosts.front().first;
-  plan.service = arguments.service;
-  plan.streams = arguments.streams;
-  std::cout << (arguments.print == "iam" ? aws_iam_policy(plan, arguments.role.empty() ? "operator" : arguments.role)
-                                         : aws_cloudformation(plan))
-            << '\n';
+  const bool iam = arguments.print == "iam";
+  if (!iam && !arguments.role.empty()) throw UsageError("--role is for --print iam; a template has no roles");
+  if (arguments.role == "consumer" && arguments.service.empty()) {
+    throw UsageError("a consumer consumes as a service: name it, --service search");
+  }
+  const AwsPlan plan = plan_of(parsed, arguments);
+  try {
+    std::cout << (iam ? aws_iam_policy(plan, arguments.role.empty() ? "operator" : arguments.role)
+                      : aws_cloudformation(plan))
+              << '\n';
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::invalid) throw UsageError(error.what());
+    throw;
+  }
   return exit_ok;
 }
 
@@ -61,6 +82,10 @@ int print_document(const std::string& url, const DoctorArguments& arguments) {
 int run_doctor(const Common& common, const DoctorArguments& arguments) {
   const std::string url = resolve_url(common);
   if (!arguments.print.empty()) return print_document(url, arguments);
+  if (!arguments.role.empty() || !arguments.service.empty() || !arguments.streams.empty()) {
+    throw UsageError(
+        "--role, --service and --stream say what --print writes; add --print iam or --print cloudformation");
+  }
   std::vector<Check> checks{check_version(), {"url", true, Url::parse(url).redacted(), ""}, check_clock()};
   for (Check& check : check_engine(url)) checks.push_back(std::move(check));
   bool sound = true;

@@ -56,6 +56,8 @@ struct Mover::Parcel {
   std::string_view envelope{};
   std::string id{}, type{}, correlation{}, key{}, fault{};
   Wall timestamp{};
+  bool fresh = true;   ///< Not handed out again by an operator.
+  bool known = false;  ///< This bridge has stored it on the target.
 
   void read(bool validated) {
     try {
@@ -113,6 +115,7 @@ void Mover::run() {
   }
   holding_.reset();
   if (terminal_errors()) std::cerr << '\n';
+  if (echoes_ > 0) complain(std::to_string(echoes_) + " events had come back, and were not published again");
 }
 
 bool Mover::join() {
@@ -188,6 +191,7 @@ void Mover::carry_leftovers() {
   const std::uint64_t moved = passage_.moved();
   begin(parcels);
   (void)publish(parcels, false);
+  passage_.forget_refusals();
   passage_.count_repeated(passage_.moved() - moved);
 }
 
@@ -235,7 +239,9 @@ void Mover::step() {
     parcel.envelope = delivery.envelope;
     if (delivery.damaged) parcel.fault = "its bytes fail their checksum";
     if (!delivery.damaged) parcel.read(delivery.validated);
+    parcel.fresh = delivery.origin == transport::Origin::live || delivery.origin == transport::Origin::retry;
   }
+  if (options_.leads_on) skip_echoes(parcels);
   // A queue's order is none; when they were made is the best that can be known of it.
   if (!is_log(source_.capabilities())) {
     std::stable_sort(parcels.begin(), parcels.end(),
@@ -255,10 +261,24 @@ void Mover::look_at(const transport::Batch& batch) {
   told_paused_ = batch.paused;
 }
 
+/// Two bridges in a circle would pass every event round for ever: what this one has brought away is not brought again.
+void Mover::skip_echoes(Parcels& parcels) {
+  for (Parcel& parcel : parcels) {
+    if (!parcel.fresh || !parcel.fault.empty()) continue;
+    parcel.known = echo_.came_back(Echo::mark_of(parcel.envelope), parcel.place);
+    if (!parcel.known || parcel.place.position == Position{}) continue;
+    if (echoes_++ == 0) {
+      complain(parcel.id + " of " + options_.streams[parcel.place.stream] +
+               " has come back, and is not published again, nor are others that do: a bridge leads from the target to "
+               "the source, or it was published twice; of two bridges in a circle stop one");
+    }
+  }
+}
+
 void Mover::begin(const Parcels& parcels) {
   std::vector<Passage::Item> items;
   items.reserve(parcels.size());
-  for (const Parcel& parcel : parcels) items.push_back({parcel.place, parcel.fault});
+  for (const Parcel& parcel : parcels) items.push_back({parcel.place, parcel.fault, parcel.known});
   passage_.begin(std::move(items));
 }
 
@@ -271,7 +291,12 @@ bool Mover::publish(const Parcels& parcels, bool settles) {
     const auto next = passage_.publish(std::min({room(), window, target_.capabilities().largest_batch}));
     if (next.empty()) return passage_.finished();
     const Passage::Answer answer = publish_once(parcels, next);
-    if (answer.fatal != ErrorCode::ok) throw Error(answer.fatal, "the target: " + answer.why);
+    if (answer.fatal != ErrorCode::ok) {
+      // What it did take is not to be repeated by the next bridge.
+      if (settles) settle(parcels);
+      throw Error(answer.fatal, "the target: " + answer.why + "; what it has not taken stays on the source for group " +
+                                    options_.group + ": mend the cause, and start the bridge again");
+    }
     if (!answer.again || answer.stored + answer.aside > 0) {
       backoff = first_pause;
       continue;
@@ -301,6 +326,12 @@ Passage::Answer Mover::publish_once(const Parcels& parcels, const std::vector<st
     if (!error.retryable()) throw Error(error.code(), "the target: " + std::string(error.what()));
     passage_.unknown(next);
     return {.again = true, .why = error.what()};
+  }
+  if (options_.leads_on) {
+    for (std::size_t i = 0; i < next.size(); ++i) {
+      const Parcel& parcel = parcels[next[i]];
+      if (results[i].code == ErrorCode::ok) echo_.remember(Echo::mark_of(parcel.envelope), parcel.place);
+    }
   }
   return passage_.published(next, results);
 }

@@ -12,6 +12,7 @@
 #include <tidings/bus.hpp>
 #include <vector>
 
+#include "echo.hpp"
 #include "interrupt.hpp"
 #include "passage.hpp"
 
@@ -25,6 +26,7 @@ struct MoveOptions {
   Millis lease{30'000};
   std::uint64_t max = 0;  ///< Stops after so many; 0: never.
   std::optional<Millis> until_idle{};
+  bool leads_on = false;  ///< Where it leads others live, and may lead back.
 };
 
 /// A subscription whose leases are renewed until it goes.
@@ -75,6 +77,7 @@ class Mover {
   void step();
   void look_at(const transport::Batch& batch);
   void begin(const Parcels& parcels);
+  void skip_echoes(Parcels& parcels);
   bool publish(const Parcels& parcels, bool settles);
   [[nodiscard]] Passage::Answer publish_once(const Parcels& parcels, const std::vector<std::size_t>& next);
   void settle(const Parcels& parcels);
@@ -87,6 +90,8 @@ class Mover {
   const MoveOptions options_;
   const Interrupt& interrupt_;
   Passage passage_{};
+  Echo echo_{};
+  std::uint64_t echoes_ = 0;
   std::unique_ptr<Holding> holding_{};
   Millis pause_{0};
   Steady idle_since_{}, shown_at_{};

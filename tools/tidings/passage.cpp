@@ -20,7 +20,7 @@ void Passage::begin(std::vector<Item> items) {
       state.step = Step::aside;
       state.reason = "undecodable";
       state.error = item.fault;
-    } else if (is_stored(item.place)) {
+    } else if (item.known || is_stored(item.place)) {
       state.step = Step::stored;
     }
     state.item = std::move(item);
@@ -37,12 +37,14 @@ std::vector<std::size_t> Passage::publish(std::size_t most) const {
 
 Passage::Answer Passage::published(std::span<const std::size_t> items, std::span<const transport::Result> results) {
   Answer answer;
+  const transport::Result* last_refusal = nullptr;
   for (std::size_t i = 0; i < items.size(); ++i) {
     State& state = states_.at(items[i]);
     const transport::Result& result = results[i];
     if (result.code == ErrorCode::ok) {
       state.step = Step::stored;
       remember(state.item.place);
+      refused_ = 0;
       ++moved_;
       ++answer.stored;
       if (state.asked || result.ambiguous) ++repeated_;
@@ -55,12 +57,24 @@ Passage::Answer Passage::published(std::span<const std::size_t> items, std::span
       state.reason = "rejected";
       state.error = result.message;
       ++answer.aside;
+      last_refusal = ++refused_ >= brake ? &result : last_refusal;
     } else if (answer.fatal == ErrorCode::ok) {
       answer.fatal = result.code;
       answer.why = result.message;
     }
   }
+  if (last_refusal != nullptr) hold_back(answer, *last_refusal);
   return answer;
+}
+
+void Passage::hold_back(Answer& answer, const transport::Result& last) {
+  for (State& state : states_) {
+    if (state.step == Step::aside && state.reason == "rejected") state.step = Step::waits;
+  }
+  answer.aside = 0;
+  answer.fatal = last.code;
+  answer.why =
+      std::to_string(refused_) + " events were refused one after the other, the last one because: " + last.message;
 }
 
 void Passage::unknown(std::span<const std::size_t> items) {

@@ -26,10 +26,13 @@ struct Place {
 /// Walks batches of deliveries from the source to the target and back to their settlement.
 class Passage {
  public:
+  /// So many refusals in a row stop a bridge.
+  static constexpr std::size_t brake = 100;
   /// One delivery of a batch.
   struct Item {
     Place place{};
     std::string fault{};  ///< Why it is no event; empty for one.
+    bool known = false;   ///< It is stored on the target already.
   };
   /// What is to be told to the source of one delivery.
   struct Verdict {
@@ -49,8 +52,11 @@ class Passage {
   void begin(std::vector<Item> items);
   /// The next items to publish, in their order, at most `most`.
   [[nodiscard]] std::vector<std::size_t> publish(std::size_t most) const;
-  /// What became of the items that publish() named.
+  /// What became of the items that publish() named. When the target has refused `brake` events one after the other, the
+  /// fault is hardly theirs: that is fatal, and those of this batch that are not settled yet stay on the source.
   Answer published(std::span<const std::size_t> items, std::span<const transport::Result> results);
+  /// What was refused until now comes once more, and is not to be counted twice.
+  void forget_refusals() noexcept { refused_ = 0; }
   /// The call failed as a whole, and nobody knows what was stored.
   void unknown(std::span<const std::size_t> items);
   /// What may be settled now; each item is named once.
@@ -83,8 +89,11 @@ class Passage {
     std::string reason{}, error{};
   };
 
+  void hold_back(Answer& answer, const transport::Result& last);
+
   std::vector<State> states_{};
   std::size_t settled_ = 0;
+  std::size_t refused_ = 0;  ///< In a row.
   std::set<Place> stored_{};
   std::uint64_t moved_ = 0, repeated_ = 0, dead_ = 0;
 };

@@ -47,7 +47,10 @@ class AwsTransport final : public Transport {
     return {};
   }
   std::size_t move(GroupRef group, const ShelfQuery& query, ShelfAction action, const Outgoing& replacement) override {
-    Transport& shelf = store_.shelf_for("moving dead letters");
+    const bool drop = action == ShelfAction::drop;
+    if (store_.shelf() == nullptr && action != ShelfAction::replace)
+      return move_dead_letters(store_, group, query, drop);
+    Transport& shelf = store_.shelf_for("correcting a dead letter");
     if (known_to_shelf(shelf, group)) return shelf.move(group, query, action, replacement);
     (void)queue_of(group);
     return 0;
@@ -84,6 +87,9 @@ class AwsTransport final : public Transport {
     Millis next(1'000);
     if (store_.shelf() != nullptr) next = std::min(next, store_.shelf()->tend({}, stop));
     if (store_.archive() != nullptr) next = std::min(next, store_.archive()->tend(retention, stop));
+    if (store_.payloads() != nullptr) {
+      next = std::min(next, store_.payloads()->tend(store_.environment().clock->wall()));
+    }
     return next;
   }
 

@@ -10,8 +10,8 @@
 namespace tidings::transport::aws {
 namespace {
 
-constexpr std::array<std::string_view, services> service_names{"sqs", "sns", "sts"};
-constexpr std::array<std::string_view, services> variable_names{"SQS", "SNS", "STS"};
+constexpr std::array<std::string_view, services> service_names{"sqs", "sns", "sts", "s3"};
+constexpr std::array<std::string_view, services> variable_names{"SQS", "SNS", "STS", "S3"};
 constexpr std::string_view json_type = "application/x-amz-json-1.0";
 constexpr std::string_view form_type = "application/x-www-form-urlencoded; charset=utf-8";
 constexpr std::size_t most_spare = 64;
@@ -133,16 +133,30 @@ Client::Client(ClientOptions options, const Environment& environment, const Surr
                 "aws: no region; name it in the URL (aws://eu-west-1), by AWS_REGION or in the profile");
   }
   for (std::size_t i = 0; i < services; ++i) {
-    std::string url = options_.endpoint;
-    if (url.empty()) url = find_endpoint(search({}), std::string(variable_names[i])).value_or("");
-    if (url.empty()) url = default_endpoint(service_names[i], options_.region);
-    places_[i] = place_of(std::move(url));
+    const auto service = static_cast<Service>(i);
+    if (service != Service::s3 || !options_.bucket.empty()) places_[i] = place_of(find_place(service));
   }
   store_ = std::make_unique<CredentialStore>(
       [this](WaitClock::time_point deadline) { return find_credentials(search(deadline)); }, around_.now);
 }
 
 Client::~Client() = default;
+
+// A bucket is a host's name on AWS itself, and the beginning of the path elsewhere and where a dot in it would part the
+// name from its certificate.
+std::string Client::find_place(Service service) const {
+  const std::size_t i = index_of(service);
+  std::string url = options_.endpoint;
+  if (url.empty()) url = find_endpoint(search({}), std::string(variable_names[i])).value_or("");
+  const bool amazons = url.empty();
+  if (amazons) url = default_endpoint(service_names[i], options_.region);
+  if (service != Service::s3) return url;
+  if (amazons && options_.bucket.find('.') == std::string::npos) {
+    return url.insert(url.find("://") + 3, options_.bucket + ".");
+  }
+  while (url.ends_with('/')) url.pop_back();
+  return url + "/" + options_.bucket;
+}
 
 CredentialSearch Client::search(WaitClock::time_point deadline) const {
   return {.around = around_, .profile = options_.profile, .region = options_.region, .deadline = deadline};
@@ -165,26 +179,43 @@ void Client::leave_task(std::unique_ptr<Task> task) {
 
 // Throws what the search for credentials throws.
 void Client::sign(Task& task) {
-  const std::size_t service = index_of(task.call.service);
-  const Place& place = places_[service];
   task.keys = store_->keys(task.last);
   task.offset = clock_offset();
-  const bool json = task.call.service == Service::sqs;
-  const std::string target = json ? "AmazonSQS." + std::string(task.call.operation) : std::string();
-  const std::string_view type = json ? json_type : form_type;
-  const HeaderView headers[] = {{"Host", place.host}, {"Content-Type", type}, {"X-Amz-Target", target}};
-  const Signed with =
-      signers_[service].sign({.path = place.path, .headers = {headers, json ? 3U : 2U}, .body = task.call.body},
-                             task.keys, {options_.region, service_names[service]},
-                             std::chrono::floor<std::chrono::seconds>(environment_.clock->wall() + task.offset));
-  task.url = place.url;
   task.once = !task.call.idempotent;
   task.body = task.call.body;
+  if (task.call.service == Service::s3) {
+    return address(task, task.call.operation == "GetObject" ? "GET" : "PUT", task.call.headers);
+  }
+  const bool json = task.call.service == Service::sqs;
+  const std::string target = json ? "AmazonSQS." + std::string(task.call.operation) : std::string();
+  const HeaderView headers[] = {{"Content-Type", json ? json_type : form_type}, {"X-Amz-Target", target}};
+  address(task, "POST", {headers, json ? 2U : 1U});
+}
+
+// Where it goes, and what it bears: `headers`, and those of its signature.
+void Client::address(Task& task, std::string_view method, std::span<const HeaderView> headers) {
+  const std::size_t service = index_of(task.call.service);
+  const Place& place = places_[service];
+  task.method = method;
+  task.url = place.url;
+  std::string path = place.path;
+  if (!task.call.path.empty()) {
+    for (std::string* const each : {&task.url, &path}) {
+      if (each->ends_with('/')) each->pop_back();
+      each->append(task.call.path);
+    }
+  }
+  std::vector<HeaderView> signed_headers{{"Host", place.host}};
+  signed_headers.insert(signed_headers.end(), headers.begin(), headers.end());
+  const Signed with =
+      signers_[service].sign({.method = method, .path = path, .headers = signed_headers, .body = task.call.body},
+                             task.keys, {options_.region, service_names[service]},
+                             std::chrono::floor<std::chrono::seconds>(environment_.clock->wall() + task.offset));
   task.headers.clear();
-  task.headers.push_back(line("Content-Type", type));
-  if (json) task.headers.push_back(line("X-Amz-Target", target));
+  for (const auto& [name, value] : headers) task.headers.push_back(line(name, value));
   task.headers.push_back(line("X-Amz-Date", with.date));
   if (!with.token.empty()) task.headers.push_back(line("X-Amz-Security-Token", with.token));
+  if (!with.body_hash.empty()) task.headers.push_back(line("x-amz-content-sha256", with.body_hash));
   task.headers.push_back(line("Authorization", with.authorization));
 }
 

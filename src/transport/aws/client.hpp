@@ -1,4 +1,4 @@
-// Calls to SQS, SNS and STS: signed, sent to the configured endpoint, and repeated where that may help.
+// Calls to SQS, SNS, STS and S3: signed, sent to the configured endpoint, and repeated where that may help.
 //
 //   Client client({.region = "eu-west-1"});
 //   Reply reply = client.run({.service = Service::sqs, .operation = "ListQueues", .body = "{}"}, deadline);
@@ -26,16 +26,18 @@
 
 namespace tidings::transport::aws {
 
-enum class Service : std::uint8_t { sqs, sns, sts };
-inline constexpr std::size_t services = 3;
+enum class Service : std::uint8_t { sqs, sns, sts, s3 };
+inline constexpr std::size_t services = 4;
 
 /// One operation. What it borrows stays until it is decided.
 struct Call {
   Service service = Service::sqs;
   std::string_view operation{};             ///< `SendMessageBatch`; for SNS and STS the body says it too.
-  std::string_view body{};                  ///< JSON for SQS, a form for SNS and STS. Borrowed.
+  std::string_view body{};                  ///< JSON for SQS, a form for SNS and STS, the object for S3. Borrowed.
   std::chrono::milliseconds limit{10'000};  ///< Of one attempt; of a long poll, more than it waits.
   bool idempotent = true;                   ///< May be sent again when it is unknown whether AWS carried it out.
+  std::string_view path{};                  ///< S3: of the object in its bucket, encoded. Borrowed.
+  std::span<const HeaderView> headers{};    ///< S3: more of them. Borrowed.
 };
 
 /// What became of a call.
@@ -60,7 +62,8 @@ struct Reply {
 /// How to reach AWS. What is empty is taken from the environment and the profile.
 struct ClientOptions {
   std::string region{};
-  std::string endpoint{};  ///< One for SQS, SNS and STS; a queue's own URL is never asked.
+  std::string endpoint{};  ///< One for all services; a queue's own URL is never asked.
+  std::string bucket{};    ///< Of S3; empty: S3 is not called.
   std::string profile{};
   std::string ca{};  ///< A file of certificates to believe in.
   std::size_t connections = 64;
@@ -102,10 +105,12 @@ class Client {
     std::string url{}, host{}, path{};
   };
   [[nodiscard]] static Place place_of(std::string url);
+  [[nodiscard]] std::string find_place(Service service) const;
   [[nodiscard]] CredentialSearch search(WaitClock::time_point deadline) const;
   [[nodiscard]] std::unique_ptr<Task> take_task();
   void leave_task(std::unique_ptr<Task> task);
   void sign(Task& task);
+  void address(Task& task, std::string_view method, std::span<const HeaderView> headers);
   enum class Step : std::uint8_t { done, again_now, again_later };
   [[nodiscard]] Step judge(Task& task);
   [[nodiscard]] Step judge_refusal(Task& task);
@@ -116,7 +121,8 @@ class Client {
   std::unique_ptr<Http> http_;
   Surroundings around_;
   std::unique_ptr<CredentialStore> store_;
-  Signer signers_[services];
+  Signer signers_[services]{Signer(), Signer(), Signer(),
+                            Signer({.normalise_path = false, .encode_path = false, .name_body_hash = true})};
   Place places_[services];
   std::atomic<std::int64_t> offset_{0};
   std::atomic<std::uint64_t> requests_{0};

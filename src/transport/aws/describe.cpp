@@ -196,6 +196,7 @@ std::vector<Check> check_account(Store& store) {
       attempt("queue " + std::string(sqs::name_of_url(url)), [&] { check_queue(store, url, *names, checks); });
     }
   });
+  attempt("payloads", [&] { check_payloads(store, checks); });
   checks.push_back({"shelf", true,
                     store.shelf() == nullptr ? "none" : std::string(store.shelf()->capabilities().engine),
                     "shelf=URL makes dead letters listable, pauses, and delays beyond 15 minutes"});

@@ -95,4 +95,13 @@ std::string sha1_hex(std::string_view text) {
   return hex({reinterpret_cast<const char*>(out.data()), out.size()});
 }
 
+std::string base64(std::string_view bytes) {
+  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
+  const int size =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  out.resize(static_cast<std::size_t>(size));
+  return out;
+}
+
 }  // namespace tidings::transport::aws

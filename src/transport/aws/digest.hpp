@@ -23,6 +23,7 @@ using Sha256 = std::array<unsigned char, 32>;
 /// In lower-case hexadecimal digits.
 [[nodiscard]] std::string hex(std::string_view bytes);
 [[nodiscard]] inline std::string hex(const Sha256& digest) { return hex(as_key(digest)); }
+[[nodiscard]] std::string base64(std::string_view bytes);
 /// In lower-case hexadecimal digits, as SQS and the cache of the command line write them.
 [[nodiscard]] std::string md5_hex(std::string_view text);
 [[nodiscard]] std::string sha1_hex(std::string_view text);

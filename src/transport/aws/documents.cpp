@@ -6,6 +6,7 @@
 #include <tidings/json.hpp>
 #include <tidings/stream.hpp>
 
+#include "transport/aws/claim.hpp"
 #include "transport/aws/names.hpp"
 #include "transport/aws/topology.hpp"
 
@@ -57,6 +58,24 @@ Places places_of(const AwsPlan& plan) {
 
 }  // namespace
 
+namespace {
+
+// The statements for a bucket of payloads; none for a folder. Who consumes publishes too: outputs and dead letters.
+void allow_payloads(const AwsPlan& plan, bool consumes, std::vector<std::string>& all) {
+  if (plan.payloads.empty()) return;
+  const transport::aws::PayloadPlace place = transport::aws::payload_place(plan.payloads);
+  if (place.kind != transport::aws::PayloadPlace::Kind::s3) return;
+  const std::string bucket = "arn:" + transport::aws::partition_of(plan.region) + ":s3:::" + place.bucket;
+  const std::string objects = bucket + "/" + (place.prefix.empty() ? "" : place.prefix + "/") + "*";
+  all.push_back(statement("StorePayloads", {"s3:PutObject"}, {objects}));
+  if (!consumes) return;
+  all.push_back(statement("FetchPayloads", {"s3:GetObject"}, {objects}));
+  // Without it S3 says of an object that is gone that it may not be read, and its message would be tried on and on.
+  all.push_back(statement("SeeThatPayloadsAreGone", {"s3:ListBucket"}, {bucket}));
+}
+
+}  // namespace
+
 std::string aws_iam_policy(const AwsPlan& plan, std::string_view role) {
   const bool makes = role == "operator", consumes = makes || role == "consumer";
   if (!consumes && role != "publisher") {
@@ -82,10 +101,15 @@ std::string aws_iam_policy(const AwsPlan& plan, std::string_view role) {
   }
   if (makes) {
     allow("MakeQueues", {"sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue"}, queues);
+    allow("Redrive",
+          {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:StartMessageMoveTask",
+           "sqs:ListMessageMoveTasks"},
+          places.dead);
     allow("MakeTopics", {"sns:CreateTopic", "sns:Subscribe"}, places.topics);
     allow("Mend", {"sns:SetSubscriptionAttributes", "sns:Unsubscribe"}, {"*"});
     allow("List", {"sqs:ListQueues", "sns:ListTopics"}, {"*"});
   }
+  allow_payloads(plan, consumes, all);
   return R"({"Version":"2012-10-17","Statement":)" +
          list(all, [](std::string_view each) { return std::string(each); }) + "}";
 }

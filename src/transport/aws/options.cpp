@@ -17,7 +17,8 @@ TopologyMode mode_of(const std::string& text) {
 }  // namespace
 
 Options options_of(const Url& url) {
-  url.check_options({"prefix", "endpoint", "topology", "account", "shelf", "archive", "profile", "ca", "connections"});
+  url.check_options(
+      {"prefix", "endpoint", "topology", "account", "shelf", "archive", "payloads", "profile", "ca", "connections"});
   if (!url.user.empty() || !url.password.empty()) {
     throw Error(
         ErrorCode::invalid,
@@ -39,6 +40,8 @@ Options options_of(const Url& url) {
   text("account", options.account);
   text("shelf", options.shelf);
   text("archive", options.archive);
+  if (const auto payloads = url.option("payloads")) options.payloads = payload_place(*payloads);
+  options.client.bucket = options.payloads.bucket;
   if (const auto mode = url.option("topology")) options.topology = mode_of(*mode);
   if (const auto connections = url.size("connections")) {
     options.client.connections = std::clamp<std::size_t>(*connections, 1, 1'000);

@@ -7,6 +7,7 @@
 
 #include <tidings/url.hpp>
 
+#include "transport/aws/claim.hpp"
 #include "transport/aws/client.hpp"
 #include "transport/aws/names.hpp"
 
@@ -23,9 +24,10 @@ struct Options {
   ClientOptions client{};
   std::string prefix = "tidings";
   TopologyMode topology = TopologyMode::create;
-  std::string account{};  ///< Asked of AWS where it is empty and wanted.
-  std::string shelf{};    ///< The URL of what holds aside what a queue cannot; empty without one.
-  std::string archive{};  ///< The URL of what keeps every event; empty without one.
+  std::string account{};    ///< Asked of AWS where it is empty and wanted.
+  std::string shelf{};      ///< The URL of what holds aside what a queue cannot; empty without one.
+  std::string archive{};    ///< The URL of what keeps every event; empty without one.
+  PayloadPlace payloads{};  ///< Where what is too large for a message lies.
 };
 
 /// Throws Error{invalid} for a URL that names no region and cannot, and for options that do not exist.

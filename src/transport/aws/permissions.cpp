@@ -62,7 +62,38 @@ Check tried(Store& store, const std::string& policy, const std::string& on, cons
   return check;
 }
 
+// A small object that is as good as any payload; the same one each time, so that nothing grows.
+constexpr std::string_view trial_payload = R"({"tidings":"doctor"})";
+
 }  // namespace
+
+void check_payloads(Store& store, std::vector<Check>& checks) {
+  Payloads* const payloads = store.payloads();
+  if (payloads == nullptr) {
+    checks.push_back({"payloads", true, "none: an event is at most " + std::to_string(largest_inline) + " bytes",
+                      "payloads=file:///FOLDER or payloads=s3://BUCKET/PREFIX lets larger ones through"});
+    return;
+  }
+  const bool s3 = payloads->place().kind == PayloadPlace::Kind::s3;
+  const std::string key = payload_key(payloads->place(), "events:doctor", "trial", hex(sha256({trial_payload})));
+  Check check{"payloads", true, "", ""};
+  const auto tried = [&](const char* permission, const Payloads::Outcome& outcome) {
+    if (!outcome.error) return;
+    const bool denied = outcome.error->code() == ErrorCode::unauthorized;
+    check.ok = false;
+    check.detail += (check.detail.empty() ? "" : "; ") + std::string(outcome.error->what());
+    check.advice += (check.advice.empty() ? "" : ", ") +
+                    (denied ? std::string("grant ") + permission + " on it (tidings doctor --print iam)"
+                            : std::string("see the message"));
+  };
+  tried("s3:PutObject", payloads->put(key, trial_payload, deadline_in(patience)));
+  tried("s3:GetObject", payloads->get(key, deadline_in(patience)));
+  if (check.ok) {
+    check.detail = (s3 ? "s3://" + payloads->place().bucket : payloads->place().folder) + ": written and read";
+    if (s3) check.advice = "let a lifecycle rule of the bucket remove objects after 15 days";
+  }
+  checks.push_back(std::move(check));
+}
 
 void check_permissions(Store& store, const std::string& url, const std::string& topic, std::vector<Check>& checks) {
   const std::string name(sqs::name_of_url(url));

@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t most_under_way = 24;
 constexpr std::chrono::milliseconds one_attempt{10'000};
 constexpr std::size_t longest_type = 200;
+constexpr std::size_t most_storing = 8;
 
 Result result_of(const EntryResult& entry, const Outgoing& item) {
   ErrorCode code = ErrorCode::internal;
@@ -47,7 +48,9 @@ void Publication::sort(std::span<Result> results) {
     results[i] = {};
     // What came out of a queue goes into its dead letters whatever it is: refused, it would come back for ever.
     bool fits = as_it_came_ || core::acceptable(item, item.stream, limits_, results[i]);
-    if (fits && !sqs::takes_body(item.envelope)) {
+    const bool large = fits && payloads_ != nullptr && item.envelope.size() > largest_inline;
+    if (large) note_large(i);
+    if (fits && !large && !sqs::takes_body(item.envelope)) {
       results[i] = {.code = ErrorCode::invalid,
                     .message = std::string(item.id) + " for " + std::string(item.stream) +
                                ": it holds a character that SQS rejects (U+FFFE, U+FFFF or a control character); write "
@@ -78,10 +81,53 @@ void Publication::sort(std::span<Result> results) {
 }
 
 void Publication::enter(std::size_t item) {
+  const auto large = large_.find(item);
+  if (large != large_.end() && !large->second.stored) return unstored_.push_back(&large->second);
   const std::string_view stream = items_[item].stream;
   auto lane = lanes_.find(stream);
   if (lane == lanes_.end()) lane = lanes_.emplace(std::string(stream), Lane{}).first;
   lane->second.ready.push_back(item);
+}
+
+void Publication::note_large(std::size_t item) {
+  const Outgoing& of = items_[item];
+  Large& large = large_[item];
+  large.item = item;
+  large.key = payload_key(payloads_->place(), of.stream, of.id, hex(sha256({of.envelope})));
+  large.pointer = write_pointer(payloads_->place(), large.key, of.envelope.size());
+}
+
+std::string_view Publication::body_of(std::size_t item) const {
+  const auto large = large_.find(item);
+  return large == large_.end() ? items_[item].envelope : std::string_view(large->second.pointer);
+}
+
+// Nothing is sent before its payload is durable: who receives the pointer finds it.
+void Publication::store_some(Client::Flight& flight, std::span<Result> results, WaitClock::time_point deadline) {
+  while (!unstored_.empty() && storing_ < most_storing && WaitClock::now() < deadline) {
+    Large& large = *unstored_.front();
+    unstored_.pop_front();
+    const auto decided = payloads_->put(flight, large.work, large.key, items_[large.item].envelope, deadline);
+    if (decided) {
+      take_stored(large, *decided, results);
+    } else {
+      ++storing_;
+    }
+  }
+}
+
+void Publication::take_stored(Large& large, const Payloads::Outcome& outcome, std::span<Result> results) {
+  if (!outcome.error) {
+    large.stored = true;
+    return enter(large.item);
+  }
+  const Outgoing& item = items_[large.item];
+  // The pointer was not sent, so that nothing can have come of it.
+  decide(large.item, results,
+         {.code = outcome.error->code(),
+          .retryable = outcome.error->retryable(),
+          .message = std::string(item.id) + " for " + std::string(item.stream) +
+                     ": nothing was sent: " + outcome.error->what()});
 }
 
 // Filters look at the type. All else is in the envelope: SNS discards what has more than ten attributes.
@@ -91,6 +137,10 @@ std::vector<MessageAttribute> Publication::attributes_of(std::size_t item) const
   const bool written = !type.empty() && !(as_it_came_ && (type.size() > longest_type || !sqs::takes_body(type)));
   if (written) attributes.push_back({.name = "type", .value = std::string(type)});
   if (!extra_.empty()) attributes.insert(attributes.end(), extra_[item].begin(), extra_[item].end());
+  if (large_.contains(item)) {
+    MessageAttribute size = pointer_attribute(payloads_->place(), items_[item].envelope.size());
+    if (!size.name.empty()) attributes.push_back(std::move(size));
+  }
   return attributes;
 }
 
@@ -99,13 +149,13 @@ void Publication::write(Batch& batch, const std::string& place, bool queue) cons
   std::vector<sns::Outbound> published(queue ? 0 : batch.items.size());
   std::vector<sqs::Outbound> sent(queue ? batch.items.size() : 0);
   for (std::size_t k = 0; k < batch.items.size(); ++k) {
-    const Outgoing& item = items_[batch.items[k]];
+    const std::string_view body = body_of(batch.items[k]);
     attributes[k] = attributes_of(batch.items[k]);
     if (queue) {
-      sent[k].body = item.envelope;
+      sent[k].body = body;
       sent[k].attributes = attributes[k];
     } else {
-      published[k].body = item.envelope;
+      published[k].body = body;
       published[k].attributes = attributes[k];
     }
   }
@@ -156,7 +206,7 @@ void Publication::start(Client::Flight& flight, const std::string& stream, Lane&
 // What an item counts for in the limit of a batch.
 std::size_t Publication::size_of(std::size_t item) const {
   constexpr std::size_t beside_type = 64;
-  std::size_t bytes = items_[item].envelope.size() + items_[item].type.size() + beside_type;
+  std::size_t bytes = body_of(item).size() + items_[item].type.size() + 2 * beside_type;
   if (extra_.empty()) return bytes;
   for (const MessageAttribute& each : extra_[item]) bytes += each.name.size() + each.value.size() + beside_type;
   return bytes;
@@ -246,7 +296,7 @@ void Publication::take(Batch& batch, std::span<Result> results, WaitClock::time_
     std::vector<std::vector<MessageAttribute>> attributes(batch.items.size());
     for (std::size_t k = 0; k < batch.items.size(); ++k) {
       attributes[k] = attributes_of(batch.items[k]);
-      sent[k] = {.body = items_[batch.items[k]].envelope, .attributes = attributes[k]};
+      sent[k] = {.body = body_of(batch.items[k]), .attributes = attributes[k]};
     }
     sqs::read_send_message_batch(batch.reply.body, sent, entries);
   } else {
@@ -299,22 +349,34 @@ void Publication::run(std::span<const Outgoing> items, Millis within, std::span<
   Client::Flight flight(client_);
   while (left_ > 0) {
     wake_due();
+    store_some(flight, results, deadline);
     start_some(flight, results, deadline);
     // What is under way at the deadline is decided right behind it, and nothing is left open.
     const bool over = WaitClock::now() >= deadline;
     if (Reply* const reply = flight.next(over ? WaitClock::time_point::max() : next_wake(deadline))) {
-      const auto batch =
-          std::find_if(batches_.begin(), batches_.end(), [&](const auto& each) { return &each->reply == reply; });
-      take(**batch, results, deadline);
-      spare_.push_back(std::move(*batch));
-      batches_.erase(batch);
+      take_reply(*reply, results, deadline);
       continue;  // What became ready behind it is sent before anything is waited for.
     }
-    if (!batches_.empty() || left_ == 0) continue;
+    if (!batches_.empty() || storing_ > 0 || left_ == 0) continue;
     if (WaitClock::now() >= deadline) break;
     if (!later_.empty()) std::this_thread::sleep_until(next_wake(deadline));
   }
   if (left_ > 0) time_out(results);
+}
+
+void Publication::take_reply(const Reply& reply, std::span<Result> results, WaitClock::time_point deadline) {
+  const auto batch =
+      std::find_if(batches_.begin(), batches_.end(), [&](const auto& each) { return &each->reply == &reply; });
+  if (batch != batches_.end()) {
+    take(**batch, results, deadline);
+    spare_.push_back(std::move(*batch));
+    batches_.erase(batch);
+    return;
+  }
+  const auto large =
+      std::find_if(large_.begin(), large_.end(), [&](const auto& each) { return &each.second.work.reply == &reply; });
+  --storing_;
+  take_stored(large->second, payloads_->outcome(large->second.work), results);
 }
 
 // Whatever is left was not stored as far as anybody knows.
@@ -327,6 +389,7 @@ void Publication::time_out(std::span<Result> results) {
   };
   for (const auto& [stream, lane] : lanes_) std::for_each(lane.ready.begin(), lane.ready.end(), mark);
   for (const auto& [at, item] : later_) mark(item);
+  for (const Large* large : unstored_) mark(large->item);
   for (const auto& [key, line] : behind_) std::for_each(line.begin(), line.end(), mark);
 }
 

@@ -12,21 +12,18 @@
 
 #include <tidings/transport.hpp>
 
+#include "transport/aws/payloads.hpp"
 #include "transport/aws/topology.hpp"
 
 namespace tidings::transport::aws {
 
-/// SNS: 256 KiB for a message with its attributes, and for all of a batch. SQS takes more, but what is published must
-/// fit whoever joins later.
-inline constexpr std::size_t largest_message = 256U << 10;
-/// What the attributes of ours take at most: their names, values and types.
-inline constexpr std::size_t attributes_room = 1U << 10;
-
 /// One call of Transport::publish(), or of what stores like it. For one thread.
 class Publication {
  public:
-  Publication(Client& client, Topology& topology, const Environment& environment, const Capabilities& limits)
-      : client_(client), topology_(topology), environment_(environment), limits_(limits) {}
+  /// `payloads` may be null.
+  Publication(Client& client, Topology& topology, const Environment& environment, const Capabilities& limits,
+              Payloads* payloads)
+      : client_(client), topology_(topology), environment_(environment), limits_(limits), payloads_(payloads) {}
 
   /// Past the streams' topics.
   struct Straight {
@@ -51,7 +48,19 @@ class Publication {
     bool placed = false, queue = false;
     std::string place{};  // The topic's ARN, or the queue's URL.
   };
+  // An item that is too large for a message: first its payload is stored, then its pointer is sent.
+  struct Large {
+    std::size_t item = 0;
+    std::string key{}, pointer{};
+    Payloads::Work work{};
+    bool stored = false;
+  };
   void sort(std::span<Result> results);
+  void note_large(std::size_t item);
+  void store_some(Client::Flight& flight, std::span<Result> results, WaitClock::time_point deadline);
+  void take_stored(Large& large, const Payloads::Outcome& outcome, std::span<Result> results);
+  void take_reply(const Reply& reply, std::span<Result> results, WaitClock::time_point deadline);
+  [[nodiscard]] std::string_view body_of(std::size_t item) const;
   void enter(std::size_t item);
   void start_some(Client::Flight& flight, std::span<Result> results, WaitClock::time_point deadline);
   void place(const std::string& stream, Lane& lane, WaitClock::time_point deadline);
@@ -70,6 +79,7 @@ class Publication {
   Topology& topology_;
   const Environment& environment_;
   const Capabilities& limits_;
+  Payloads* const payloads_;
   std::span<const Outgoing> items_{};
   std::string_view straight_to_{};
   std::span<const std::vector<MessageAttribute>> extra_{};
@@ -81,6 +91,9 @@ class Publication {
   bool as_it_came_ = false;
   std::vector<std::pair<WaitClock::time_point, std::size_t>> later_{};
   std::vector<std::unique_ptr<Batch>> batches_{}, spare_{};
+  std::map<std::size_t, Large> large_{};  // By item.
+  std::deque<Large*> unstored_{};         // Whose turn it is.
+  std::size_t storing_ = 0;
   std::size_t left_ = 0;  // Undecided.
 };
 

@@ -1,6 +1,5 @@
 // What comes out of the queues and off the shelf.
 #include <algorithm>
-#include <cstring>
 #include <thread>
 
 #include <tidings/stream.hpp>
@@ -14,8 +13,7 @@ namespace {
 constexpr unsigned longest_poll = 20;  // SQS: seconds.
 constexpr std::chrono::milliseconds beyond_poll{10'000};
 constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
-constexpr std::size_t padding = 64;    // Readable behind an envelope.
-constexpr Millis shelf_pause{250};
+constexpr Millis shelf_pause{250}, shelf_away_pause{1'000};
 constexpr unsigned turn_seconds = 1;
 // How long a receive may take whose answer is there, and how long is waited for one that may just have been answered.
 constexpr std::chrono::milliseconds longest_answer{1'000}, last_look{50};
@@ -39,7 +37,7 @@ const std::string* find_attribute(const sqs::Inbound& message, std::string_view 
 std::size_t AwsSubscription::room() const {
   const std::lock_guard lock(mutex_);
   if (running_alone_ || bytes_ >= interest_.bytes) return 0;
-  const std::size_t taken = ledger_.size() + ready_.size() + alone_.size() + asked_;
+  const std::size_t taken = ledger_.size() + ready_.size() + alone_.size() + claims_.size() + asked_;
   return interest_.events - std::min(interest_.events, taken);
 }
 
@@ -81,11 +79,12 @@ void AwsSubscription::start_polls(unsigned wait_seconds) {
     const auto index = static_cast<std::uint32_t>((first + i) % sources_.size());
     Source& source = sources_[index];
     if (source.paused) continue;
-    const std::size_t wanted = source.busy ? most_polls : 1;
+    const std::size_t at_once = is_careful() ? careful_ : largest_batch;
+    const std::size_t wanted = source.busy && at_once == largest_batch ? most_polls : 1;
     while (source.polls < wanted) {
       const std::size_t left = room();
       const std::size_t share = source.polls > 0 ? left : std::min(left, fair);
-      const auto most = static_cast<unsigned>(std::min(share, largest_batch));
+      const auto most = static_cast<unsigned>(std::min(share, at_once));
       // Few at a time cost as much as many: with something in hand, a full batch is waited for.
       if (most == 0 || (source.polls > 0 && most < largest_batch)) break;
       if (source.polls == 0) turn_ = index + 1;
@@ -102,15 +101,8 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   held.receives = message.receives;
   held.received = now;
   held.until = now + std::chrono::seconds(lease_seconds());
-  const std::string body = unwrapped(std::move(message.body));
-  const std::shared_ptr<std::byte[]> block(new std::byte[body.size() + padding]);
-  std::memcpy(block.get(), body.data(), body.size());
-  std::memset(block.get() + body.size(), 0, padding);
+  std::string body = unwrapped(std::move(message.body));
   Delivery& delivery = held.delivery;
-  delivery.block = block;
-  delivery.envelope = {reinterpret_cast<const char*>(block.get()), body.size()};
-  delivery.type = core::envelope_text(delivery.envelope, "type");
-  learn_type(source, delivery.type);
   delivery.stored_at = message.sent;
   delivery.stream = source;
   const std::uint32_t given_back = store_.given_back(held.message);
@@ -120,12 +112,24 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
     delivery.run = std::strtoull(run->c_str(), nullptr, 10);
     const std::string* const origin = find_attribute(message, "origin");
     delivery.origin = origin != nullptr && *origin == "redrive" ? Origin::redrive : Origin::replay;
+  } else if (find_attribute(message, "reason") != nullptr) {
+    delivery.origin = Origin::redrive;  // A dead letter of ours, which AWS itself moved back.
   }
   // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first; but not
   // what failed here and was received by nobody since.
   const bool ours = store_.failed_at(held.message) + 1 == message.receives;
-  held.alone = delivery.attempt > 1 && given_back == 0 && !ours && now - started_ < 2 * interest_.lease;
+  const bool suspect = (delivery.attempt > 1 && given_back == 0 && !ours) || suspects_.contains(held.message);
+  held.alone = suspect && is_new();
   delivery.alone = held.alone;
+  if (is_pointer(body)) {
+    for (const std::string_view name : {older_size_attribute, size_attribute}) {
+      if (const std::string* const size = find_attribute(message, name)) held.told_size = *size;
+    }
+    return take_claim(std::move(held), std::move(body));
+  }
+  fill(held, body);
+  delivery.type = core::envelope_text(delivery.envelope, "type");
+  learn_type(source, delivery.type);
   wait_for_turn(std::move(held));
 }
 
@@ -154,6 +158,7 @@ void AwsSubscription::take(Poll& poll, Steady at) {
   }
   std::vector<sqs::Inbound> messages = sqs::read_receive_message(poll.reply.body);
   source.busy = messages.size() >= poll.most;
+  if (!messages.empty()) careful_ = std::min(2 * careful_, largest_batch);
   for (sqs::Inbound& message : messages) {
     if (message.intact) {
       take_message(poll.source, message, at);
@@ -163,6 +168,34 @@ void AwsSubscription::take(Poll& poll, Steady at) {
                                                       " does not have the MD5 that SQS says; it is received again");
     }
   }
+  keep_one_suspect();
+}
+
+// Should it kill this process, too, then it alone has been received once more: what else may have killed the last one
+// can be received at once, and is done with when this one comes again.
+void AwsSubscription::keep_one_suspect() {
+  std::vector<std::vector<std::string>> receipts(sources_.size());
+  {
+    const std::lock_guard lock(mutex_);
+    const auto fewer = [](const Held& a, const Held& b) {
+      return std::pair(a.shelf.has_value(), a.receives) < std::pair(b.shelf.has_value(), b.receives);
+    };
+    const auto kept = std::min_element(alone_.begin(), alone_.end(), fewer);
+    if (kept == alone_.end() || kept->shelf) return;
+    careful_ = 1;
+    if (!running_alone_) std::iter_swap(alone_.begin(), kept);
+    for (auto each = alone_.begin() + (running_alone_ ? 0 : 1); each != alone_.end();) {
+      if (each->shelf) {
+        ++each;
+        continue;
+      }
+      receipts[each->source].push_back(each->receipt);
+      suspects_.insert(each->message);
+      store_.note_given_back(each->message);
+      each = alone_.erase(each);
+    }
+  }
+  give_back(std::move(receipts));
 }
 
 // Takes what one poll brought; false when none is decided at `until`. What was decided before anybody looked may have
@@ -170,6 +203,7 @@ void AwsSubscription::take(Poll& poll, Steady at) {
 bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now, const std::stop_token& stop) {
   const Reply* const reply = flight_->next(until, stop);
   if (reply == nullptr) return false;
+  if (take_payload(*reply)) return true;
   const auto poll = std::find_if(polls_.begin(), polls_.end(), [&](const auto& each) { return &each->reply == reply; });
   const std::unique_ptr<Poll> taken = std::move(*poll);
   polls_.erase(poll);
@@ -193,7 +227,7 @@ bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& 
 void AwsSubscription::end_polls() {
   const auto begun = WaitClock::now();
   if (flight_) flight_->send_no_more();
-  while (flight_ && flight_->under_way() > 0) {
+  while (flight_ && !polls_.empty()) {
     auto until = begun + last_look;
     for (const auto& poll : polls_) until = std::max(until, poll->asked + longest_answer);
     try {
@@ -203,6 +237,7 @@ void AwsSubscription::end_polls() {
     }
   }
   flight_.reset();
+  give_back_claims();
   polls_.clear();
   for (Source& source : sources_) source.polls = 0;
   asked_ = 0;
@@ -221,11 +256,27 @@ void AwsSubscription::look_for_pauses(bool paused) {
 }
 
 void AwsSubscription::take_shelf(const std::stop_token& stop) {
-  if (!shelf_ || WaitClock::now() < shelf_look_) return;
+  const auto begun = WaitClock::now();
+  if (!shelf_ || begun < shelf_look_) return;
   shelf_look_ = deadline_in(shelf_pause);
-  Batch batch = shelf_->fetch(Millis(0), stop);
-  types_ = batch.types;
-  look_for_pauses(batch.paused);
+  Batch batch;
+  try {
+    batch = shelf_->fetch(Millis(0), stop);
+    types_ = batch.types;
+    look_for_pauses(batch.paused);
+    shelf_away_ = false;
+  } catch (const Error& error) {
+    if (!error.retryable()) throw;
+    // Looking for one that hangs must not take the time that the queues need.
+    const auto took = std::chrono::ceil<Millis>(WaitClock::now() - begun);
+    shelf_look_ = deadline_in(std::max(4 * took, shelf_away_pause));
+    if (std::exchange(shelf_away_, true)) return;
+    store_.environment().log(LogLevel::warning,
+                             std::string("aws: the shelf is away; the queues are read meanwhile, and what waits on the "
+                                         "shelf comes when it is back: ") +
+                                 error.what());
+    return;
+  }
   const Steady at = now();
   for (Delivery& delivery : batch.deliveries) {
     Held held;
@@ -235,8 +286,13 @@ void AwsSubscription::take_shelf(const std::stop_token& stop) {
     held.until = Steady::max();
     held.alone = delivery.alone;
     held.delivery = std::move(delivery);
-    wait_for_turn(std::move(held));
     shelf_look_ = {};  // There may be more.
+    if (is_pointer(held.delivery.envelope)) {
+      std::string pointer(held.delivery.envelope);
+      take_claim(std::move(held), std::move(pointer));
+    } else {
+      wait_for_turn(std::move(held));
+    }
   }
 }
 
@@ -247,6 +303,7 @@ void AwsSubscription::drop_expired() {
   for (auto* const waiting : {&ready_, &alone_}) {
     std::erase_if(*waiting, [&](const Held& held) { return held.until <= at; });
   }
+  std::erase_if(claims_, [&](const auto& claim) { return !claim->started && claim->held.until <= at; });
 }
 
 // What came while its group was paused waits in its queue, not in the room of the other streams.
@@ -279,7 +336,7 @@ void AwsSubscription::hand_out(Batch& batch) {
     ledger_.emplace(next_serial_++, std::move(held));
   };
   if (running_alone_) return;
-  if (!alone_.empty()) {
+  if (!alone_.empty() && ready_.empty()) {
     // Nothing beside it: what runs is waited for, and nothing else begins.
     if (!ledger_.empty()) return;
     running_alone_ = true;
@@ -304,11 +361,13 @@ void AwsSubscription::idle(WaitClock::time_point until, std::uint64_t settlement
 // Whether something was received that may come out once something else is settled.
 bool AwsSubscription::waits_for_turn() const {
   const std::lock_guard lock(mutex_);
-  return !alone_.empty() || !ready_.empty();
+  return !alone_.empty() || !ready_.empty() ||
+         std::any_of(claims_.begin(), claims_.end(), [](const auto& claim) { return !claim->started; });
 }
 
 bool AwsSubscription::answers_at_once() const {
-  return std::any_of(polls_.begin(), polls_.end(), [](const auto& each) { return !each->patient; });
+  return std::any_of(polls_.begin(), polls_.end(), [](const auto& each) { return !each->patient; }) ||
+         std::any_of(claims_.begin(), claims_.end(), [](const auto& claim) { return claim->started; });
 }
 
 // What can be handed out now; false when there is nothing.
@@ -316,6 +375,8 @@ bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
   drop_expired();
   look_at_filters();
   take_shelf(stop);
+  if (!stop.stop_requested()) start_claims();
+  tell_postponed();
   give_back_paused();
   hand_out(batch);
   batch.types = types_;

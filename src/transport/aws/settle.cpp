@@ -97,14 +97,18 @@ ShelfItem AwsSubscription::shelf_item_of(const Held& held, const Settlement& ite
   ShelfItem aside;
   aside.id = held.id;
   aside.type = held.delivery.type;
-  aside.envelope = held.delivery.envelope;
+  // Where the shelf does not take it, its pointer lies there, and is followed once more when it comes back.
+  const bool whole =
+      held.pointer.empty() || !shelf_ || held.delivery.envelope.size() <= store_.shelf()->capabilities().largest_event;
+  aside.envelope = whole ? held.delivery.envelope : std::string_view(held.pointer);
   aside.stream = sources_[held.source].stream;
   aside.group = sources_[held.source].group;
   aside.state = dead ? ShelfState::dead : ShelfState::retrying;
   aside.origin = held.delivery.origin == Origin::live ? Origin::retry : held.delivery.origin;
   aside.run = held.delivery.run;
   aside.reason = item.reason;
-  aside.error = item.error.substr(0, longest_error);
+  // The runtime only knows that it is damaged.
+  aside.error = held.unreadable.empty() ? item.error.substr(0, longest_error) : std::string_view(held.unreadable);
   // Of a dead letter the failures, otherwise the attempt that comes.
   aside.attempts = dead ? held.delivery.attempt - (failed ? 0 : 1) : held.delivery.attempt + 1;
   aside.crashes = held.delivery.crashes;
@@ -144,6 +148,11 @@ void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> 
       beside.push_back(attribute("attempts", std::to_string(whole.attempts)));
       beside.push_back(attribute("failedAt", format_time(*whole.last_failed)));
       if (whole.run != 0) beside.push_back(attribute("run", std::to_string(whole.run)));
+      // A pointer that stays one is one for others too.
+      const Held& held = verdict.held;
+      if (!held.unreadable.empty() && !held.told_size.empty()) {
+        beside.push_back({.name = std::string(size_attribute), .value = held.told_size, .type = "Number"});
+      }
     }
     if (owners.empty()) continue;
     std::vector<Result> stored(owners.size());
@@ -178,6 +187,7 @@ void AwsSubscription::settle_on_shelf(std::span<const Settlement> items, std::sp
     Settlement item = items[verdict.item];
     item.token = *verdict.held.shelf;
     item.outputs = {};  // They are where all events go.
+    if (!verdict.held.unreadable.empty()) item.error = verdict.held.unreadable;
     passed.push_back(item);
     owners.push_back(verdict.item);
   }

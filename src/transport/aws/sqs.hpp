@@ -38,6 +38,9 @@ void write_delete_queue(std::string& out, std::string_view queue_url);
 void write_start_message_move_task(std::string& out, std::string_view from_arn, std::string_view to_arn,
                                    unsigned per_second = 0);
 
+/// The last one alone.
+void write_list_message_move_tasks(std::string& out, std::string_view from_arn);
+
 /// A message to send. Borrowed.
 struct Outbound {
   std::string_view body{};
@@ -76,6 +79,14 @@ void write_change_message_visibility_batch(std::string& out, std::string_view qu
 [[nodiscard]] Attributes read_attributes(std::string_view body);
 [[nodiscard]] Attributes read_tags(std::string_view body);
 [[nodiscard]] std::string read_task_handle(std::string_view body);
+
+/// How far a move task is.
+struct MoveTask {
+  std::string status{}, failure{};  ///< `RUNNING`, `COMPLETED`, `CANCELLING`, `CANCELLED` or `FAILED`, and why.
+  std::uint64_t moved = 0;          ///< About so many.
+};
+/// The first one; nothing when there never was one.
+[[nodiscard]] std::optional<MoveTask> read_message_move_tasks(std::string_view body);
 
 struct QueuePage {
   std::vector<std::string> urls{};

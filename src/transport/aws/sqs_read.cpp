@@ -201,6 +201,14 @@ void read_system_attribute(JsonValue& value, const JsonPath& path, void* target)
   }
 }
 
+void read_task_member(JsonValue& value, const JsonPath& path, void* target) {
+  MoveTask& out = *static_cast<MoveTask*>(target);
+  if (is_null(value, path)) return;
+  if (path.key == "Status") return detail::read_string(value, path, out.status);
+  if (path.key == "FailureReason") return detail::read_string(value, path, out.failure);
+  if (path.key == "ApproximateNumberOfMessagesMoved") out.moved = number(detail::read_raw(value, path));
+}
+
 struct Receiving {
   Inbound message{};
   std::string body_md5{}, attributes_md5{};
@@ -241,6 +249,26 @@ std::string read_queue_url(std::string_view body) { return read_one(body, "Creat
 std::string read_task_handle(std::string_view body) { return read_one(body, "StartMessageMoveTask", "TaskHandle"); }
 Attributes read_attributes(std::string_view body) { return read_maps(body, "GetQueueAttributes", "Attributes"); }
 Attributes read_tags(std::string_view body) { return read_maps(body, "ListQueueTags", "Tags"); }
+
+std::optional<MoveTask> read_message_move_tasks(std::string_view body) {
+  std::optional<MoveTask> first;
+  read_object(
+      body, "ListMessageMoveTasks",
+      [](JsonValue& value, const JsonPath& path, void* to) {
+        if (path.key != "Results" || is_null(value, path)) return;
+        detail::read_elements(
+            value, path,
+            [](JsonValue& each, const JsonPath& at, void* found) {
+              auto& task = *static_cast<std::optional<MoveTask>*>(found);
+              MoveTask reading;
+              detail::read_entries(each, at, read_task_member, &reading);
+              if (!task) task = std::move(reading);
+            },
+            to);
+      },
+      &first);
+  return first;
+}
 
 QueuePage read_queues(std::string_view body) {
   QueuePage out;

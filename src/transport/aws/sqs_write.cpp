@@ -1,7 +1,5 @@
 // What is asked of SQS.
 
-#include <openssl/evp.h>
-
 #include <array>
 #include <charconv>
 
@@ -102,15 +100,6 @@ void entries(std::string& out, std::size_t count, Entry write) {
   out += "]}";
 }
 
-std::string base64(std::string_view bytes) {
-  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int size =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(size));
-  return out;
-}
-
 void write_message_attributes(std::string& out, std::span<const MessageAttribute> attributes) {
   if (attributes.empty()) return;
   key(out, "MessageAttributes");
@@ -174,6 +163,12 @@ void write_list_queue_tags(std::string& out, std::string_view queue_url) {
 
 void write_delete_queue(std::string& out, std::string_view queue_url) {
   begin(out, queue_url);
+  out += '}';
+}
+
+void write_list_message_move_tasks(std::string& out, std::string_view from_arn) {
+  begin(out);
+  member(out, "SourceArn", from_arn);
   out += '}';
 }
 

@@ -5,7 +5,7 @@ namespace {
 
 constexpr std::size_t most_remembered = 100'000;
 
-Capabilities capabilities_of(const Transport* shelf, const Transport* archive) {
+Capabilities capabilities_of(const Transport* shelf, const Transport* archive, bool payloads) {
   Capabilities all;
   all.engine = "aws";
   // What AWS has acknowledged lies in several places.
@@ -20,7 +20,7 @@ Capabilities capabilities_of(const Transport* shelf, const Transport* archive) {
   all.exact_lag = false;
   all.longest_delay = shelf != nullptr ? shelf->capabilities().longest_delay : longest_queue_delay;
   all.longest_lease = longest_hidden;
-  all.largest_event = largest_message - attributes_room;
+  all.largest_event = payloads ? largest_payload : largest_inline;
   return all;
 }
 
@@ -41,7 +41,8 @@ Store::Store(const Options& options, const Environment& environment, std::shared
       topology_(client_, options, environment_.log),
       shelf_(std::move(shelf)),
       archive_(std::move(archive)),
-      capabilities_(capabilities_of(shelf_.get(), archive_.get())) {}
+      payloads_(Payloads::open(options.payloads, client_)),
+      capabilities_(capabilities_of(shelf_.get(), archive_.get(), payloads_ != nullptr)) {}
 
 Transport& Store::shelf_for(std::string_view what) const {
   if (!shelf_) refuse(what, "shelf", "shelf=redis://cache or shelf=sqlite:shelf.db");

@@ -12,6 +12,7 @@
 #include <tidings/environment.hpp>
 #include <tidings/transport.hpp>
 
+#include "transport/aws/payloads.hpp"
 #include "transport/aws/publish.hpp"
 
 namespace tidings::transport::aws {
@@ -40,6 +41,7 @@ class Store {
   /// Null without one.
   [[nodiscard]] Transport* shelf() const noexcept { return shelf_.get(); }
   [[nodiscard]] Transport* archive() const noexcept { return archive_.get(); }
+  [[nodiscard]] Payloads* payloads() const noexcept { return payloads_.get(); }
   /// Throws Error{not_supported} in a sentence that says what `what` needs.
   [[nodiscard]] Transport& shelf_for(std::string_view what) const;
   [[nodiscard]] Transport& archive_for(std::string_view what) const;
@@ -56,12 +58,12 @@ class Store {
   [[nodiscard]] std::uint32_t failed_at(const std::string& message) const;
 
   void publish(std::span<const Outgoing> items, Millis within, std::span<Result> results) {
-    Publication(client_, topology_, environment_, capabilities_).run(items, within, results, {});
+    Publication(client_, topology_, environment_, capabilities_, payloads_.get()).run(items, within, results, {});
   }
   /// Past the topic, to one queue.
   void send(const Publication::Straight& straight, std::span<const Outgoing> items, Millis within,
             std::span<Result> results) {
-    Publication(client_, topology_, environment_, capabilities_).run(items, within, results, straight);
+    Publication(client_, topology_, environment_, capabilities_, payloads_.get()).run(items, within, results, straight);
   }
 
  private:
@@ -69,15 +71,23 @@ class Store {
   Client client_;
   Topology topology_;
   const std::shared_ptr<Transport> shelf_, archive_;
+  const std::unique_ptr<Payloads> payloads_;
   const Capabilities capabilities_;
   mutable std::mutex mutex_{};
   std::unordered_map<std::string, std::uint32_t> given_back_{}, failed_{};
 };
 
+// redrive.cpp
+/// Hands dead letters that lie in a group's `-dlq` out again, or drops them; returns how many. All of them by a move
+/// task of AWS where it has those; else those that match are received, sent and deleted, at least once.
+[[nodiscard]] std::size_t move_dead_letters(Store& store, GroupRef group, const ShelfQuery& query, bool drop);
+
 // describe.cpp
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
 /// Which of the permissions on a queue, and on its topic where it has one, are missing: a row for each policy.
 void check_permissions(Store& store, const std::string& url, const std::string& topic, std::vector<Check>& checks);
+/// Whether the store of payloads, where there is one, can be written and read.
+void check_payloads(Store& store, std::vector<Check>& checks);
 /// What may be wrong with how this account is set up.
 [[nodiscard]] std::vector<Check> check_account(Store& store);
 

@@ -10,7 +10,8 @@
 namespace tidings::transport::aws {
 namespace {
 
-// Two instances that start at once may each write the filter as they found it, and the later one's stands.
+// Two instances that start at once may each write the filter as they found it, and the later one's stands; so do two
+// services that take one command.
 constexpr Millis races_are_over{15'000};
 constexpr unsigned longest_seconds = 43'200;  // SQS: a message stays hidden for 12 h at most, from its receive on.
 
@@ -82,9 +83,11 @@ void AwsSubscription::look_at_filters() {
   filters_look_ = Steady::max();
   for (Source& source : sources_) {
     try {
-      store_.topology().look_again(source.stream, source.queue, interest_.types, deadline_in(patience));
+      store_.topology().look_again(source.stream, source.queue, interest_.service, interest_.types,
+                                   deadline_in(patience));
       know_types(source);
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::conflict) throw;  // Another took the same command in the same moment.
       store_.environment().log(LogLevel::warning, std::string("aws: whether a filter still lets all through that this "
                                                               "service handles is not known: ") +
                                                       error.what());
@@ -144,6 +147,7 @@ std::vector<AckToken> AwsSubscription::renew() {
   };
   for (auto& [serial, held] : ledger_) note(held);
   for (auto* const waiting : {&ready_, &alone_}) std::for_each(waiting->begin(), waiting->end(), note);
+  for (const auto& claim : claims_) note(claim->held);
   // What was settled meanwhile is no loss.
   std::erase_if(lost, [&](const AckToken& token) { return !forget(token.lease); });
   settled_.notify_all();
@@ -175,6 +179,7 @@ std::vector<AwsSubscription::Renewal> AwsSubscription::renewals_due(std::vector<
   for (const auto* const waiting : {&ready_, &alone_}) {
     for (const Held& held : *waiting) add(0, held);
   }
+  for (const auto& claim : claims_) add(0, claim->held);
   std::stable_sort(due.begin(), due.end(), [](const Renewal& a, const Renewal& b) { return a.source < b.source; });
   return due;
 }

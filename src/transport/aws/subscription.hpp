@@ -2,7 +2,7 @@
 //
 // A receive counts as an attempt, whatever became of it: SQS knows no other count. What this process gives back itself
 // is taken off again; what others gave back is not, so `attempt` is an upper bound. Deaths are not seen at all, and
-// instead what was received before runs alone for a while after a start.
+// instead what was received before runs alone for a while after a start, and is received singly.
 #pragma once
 
 #include <condition_variable>
@@ -15,6 +15,7 @@
 #include <stop_token>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "transport/aws/store.hpp"
@@ -63,6 +64,17 @@ class AwsSubscription final : public Subscription {
     bool buried = false;   // It lies where its settlement wants it, and is only to be deleted.
     Delivery delivery{};   // What a dead letter needs.
     std::string id{};
+    std::string pointer{};     // The message's body, where that only points to the event.
+    std::string told_size{};   // The attribute beside it.
+    std::string unreadable{};  // Why there is no event.
+  };
+  // A message whose payload is to be fetched, or is under way.
+  struct Claim {
+    Held held{};
+    Pointer pointer{};
+    std::size_t size = 0;
+    bool started = false;
+    Payloads::Work work{};
   };
   // What is done with each item of a settlement.
   struct Verdicts {
@@ -99,6 +111,7 @@ class AwsSubscription final : public Subscription {
   void start_polls(unsigned wait_seconds);
   void take(Poll& poll, Steady at);
   void take_message(std::uint32_t source, sqs::Inbound& message, Steady now);
+  void keep_one_suspect();
   void wait_for_turn(Held held);
   void take_shelf(const std::stop_token& stop);
   void look_for_pauses(bool paused);
@@ -115,6 +128,18 @@ class AwsSubscription final : public Subscription {
   [[nodiscard]] std::size_t room() const;
   void drop_expired();
   void end_polls();
+  // claims.cpp
+  static void fill(Held& held, std::string_view bytes);
+  void take_claim(Held held, std::string pointer);
+  void refuse_claim(Held held, const std::string& why);
+  [[nodiscard]] bool has_room_for(const Claim& claim) const;
+  void start_claims();
+  [[nodiscard]] bool take_payload(const Reply& reply);
+  [[nodiscard]] Held take_out(Claim& claim);
+  void finish_claim(Claim& claim, Payloads::Outcome outcome);
+  void postpone(Held held);
+  void tell_postponed();
+  void give_back_claims();
   // settle.cpp
   void sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
   void store_outputs(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
@@ -129,6 +154,9 @@ class AwsSubscription final : public Subscription {
   void give_back(std::vector<std::vector<std::string>> receipts);
 
   [[nodiscard]] Steady now() const { return store_.environment().clock->steady(); }
+  // Whether what a process before us held may still come.
+  [[nodiscard]] bool is_new() const { return now() - started_ < 2 * interest_.lease; }
+  [[nodiscard]] bool is_careful() const { return careful_ < largest_batch && is_new(); }
   [[nodiscard]] unsigned lease_seconds() const;
   [[nodiscard]] static std::int64_t seconds_left(const Held& held, Steady at);
 
@@ -144,17 +172,25 @@ class AwsSubscription final : public Subscription {
   std::vector<std::unique_ptr<Poll>> polls_{};
   std::size_t asked_ = 0;  // How many messages the polls under way may bring.
   std::size_t turn_ = 0;
-  Steady looked_{};        // When what was under way had not come yet.
-  Steady filters_look_{};  // When to see whether another that started beside us narrowed a filter.
+  std::size_t careful_ =
+      1;  // How many one receive asks for; it grows as long as nothing comes that was received before.
+  std::unordered_set<std::string> suspects_{};  // Given back, and not proven innocent.
+  Steady looked_{};                             // When what was under way had not come yet.
+  Steady filters_look_{};                       // When to see whether another that started beside us narrowed a filter.
   WaitClock::time_point shelf_look_{}, types_look_{};
+  bool shelf_away_ = false;
   std::shared_ptr<const std::vector<std::string>> types_{};
+  std::vector<Renewal> postponed_{};  // To be hidden until the store may be back.
+  WaitClock::time_point store_rests_until_{};
+  bool store_fails_ = false;
 
   // Of who changes how long messages stay hidden, across the call: what a settlement says of it is the last word.
   std::mutex visibility_{};
   mutable std::mutex mutex_{};  // Never held across a call.
   std::condition_variable_any settled_{};
-  std::deque<Held> ready_{}, alone_{};      // Received, and not handed out.
-  std::map<std::uint64_t, Held> ledger_{};  // Handed out, by the token's lease.
+  std::deque<Held> ready_{}, alone_{};            // Received, and not handed out.
+  std::vector<std::unique_ptr<Claim>> claims_{};  // Received, and not fetched; changed by fetch alone.
+  std::map<std::uint64_t, Held> ledger_{};        // Handed out, by the token's lease.
   std::uint64_t next_serial_ = 1;
   std::uint64_t settlements_ = 0;  // Grows with whatever makes room.
   std::size_t bytes_ = 0;

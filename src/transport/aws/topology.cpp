@@ -239,9 +239,11 @@ std::optional<std::set<std::string>> Topology::filter_of(std::string_view stream
   return read_filter(value_of(subscription_attributes(arn, deadline), "FilterPolicy"));
 }
 
-void Topology::look_again(std::string_view stream, Queue& queue, const std::vector<std::string>& types,
-                          WaitClock::time_point deadline) {
-  if (mode_ != TopologyMode::create || is_command_stream(stream) || queue.everything) return;
+void Topology::look_again(std::string_view stream, Queue& queue, std::string_view service,
+                          const std::vector<std::string>& types, WaitClock::time_point deadline) {
+  if (mode_ != TopologyMode::create) return;
+  if (is_command_stream(stream)) return own(queue, stream, service, deadline);
+  if (queue.everything) return;
   queue.made = false;  // Whatever differs now is told.
   subscribe(queue, topic(stream, deadline), arn_of(queue_attributes(queue.dead_url, deadline)), types, deadline);
 }

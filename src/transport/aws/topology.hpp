@@ -63,8 +63,8 @@ class Topology {
                            WaitClock::time_point deadline);
   /// Once more what join() did about the subscription, where it may: others that started beside this program may have
   /// written over it.
-  void look_again(std::string_view stream, Queue& queue, const std::vector<std::string>& types,
-                  WaitClock::time_point deadline);
+  void look_again(std::string_view stream, Queue& queue, std::string_view service,
+                  const std::vector<std::string>& types, WaitClock::time_point deadline);
   /// What a queue's subscription lets through now; nothing where that is everything, or of another's making.
   [[nodiscard]] std::optional<std::set<std::string>> filter_of(std::string_view stream, const Queue& queue,
                                                                WaitClock::time_point deadline);

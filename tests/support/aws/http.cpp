@@ -277,7 +277,9 @@ void HttpServer::serve(Connection& connection) {
       const bool closes = wish && lower(*wish) == "close";
       const std::string text = written(reply, closes);
       bytes_out_ += static_cast<std::int64_t>(text.size());
-      if (!send_all(socket, text) || closes) break;
+      const bool sent = send_all(socket, text);
+      if (sent && reply.sent) reply.sent();
+      if (!sent || closes) break;
     }
   } catch (const Malformed& error) {
     (void)send_all(socket, written({.status = error.status}, true));

@@ -32,7 +32,8 @@ struct HttpReply {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers{};
   std::string body{};
-  bool vanish = false;  ///< The connection is closed instead.
+  bool vanish = false;           ///< The connection is closed instead.
+  std::function<void()> sent{};  ///< Called when all of it is in the socket.
 };
 
 /// Answers from its construction to stop().

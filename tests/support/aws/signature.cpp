@@ -42,14 +42,16 @@ std::string canonical_query(const HttpRequest& request) {
 }
 
 // Of every service but S3 the path is encoded once more.
-std::string canonical_path(const HttpRequest& request) {
+std::string canonical_path(const HttpRequest& request, const std::string& service) {
+  if (service == "s3") return request.path;
   std::string out;
   for (const std::string& part : split(std::string_view(request.path).substr(1), '/'))
     out.append("/").append(percent_encoded(part));
   return out;
 }
 
-std::string canonical_request(const HttpRequest& request, const std::vector<std::string>& signed_headers) {
+std::string canonical_request(const HttpRequest& request, const std::vector<std::string>& signed_headers,
+                              const std::string& service, const std::string& body_hash) {
   std::string headers, list;
   for (const std::string& name : signed_headers) {
     std::string values;
@@ -62,8 +64,8 @@ std::string canonical_request(const HttpRequest& request, const std::vector<std:
     headers.append(name).append(":").append(values).append("\n");
     list.append(list.empty() ? "" : ";").append(name);
   }
-  return request.method + "\n" + canonical_path(request) + "\n" + canonical_query(request) + "\n" + headers + "\n" +
-         list + "\n" + hex(sha256(request.body));
+  return request.method + "\n" + canonical_path(request, service) + "\n" + canonical_query(request) + "\n" + headers +
+         "\n" + list + "\n" + body_hash;
 }
 
 }  // namespace
@@ -177,7 +179,21 @@ const AwsKey& Keys::verify(const HttpRequest& request, const std::string& servic
   }
   check_age(*signed_at, claim.stamp, service);
 
-  const std::string canonical = canonical_request(request, claim.signed_headers);
+  std::string body_hash = hex(sha256(request.body));
+  if (service == "s3") {
+    // S3 alone wants to be told, and looks whether it is true.
+    const auto told = request.header("x-amz-content-sha256");
+    if (!told || !claim.signs("x-amz-content-sha256")) {
+      throw Refusal{400, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256", {}};
+    }
+    if (*told != body_hash) {
+      throw Refusal{400,
+                    "XAmzContentSHA256Mismatch",
+                    "The provided 'x-amz-content-sha256' header does not match what was computed.",
+                    {}};
+    }
+  }
+  const std::string canonical = canonical_request(request, claim.signed_headers, service, body_hash);
   const std::string scope = claim.date + "/" + claim.region + "/" + service + "/aws4_request";
   std::string chain = "AWS4" + key.secret;
   for (const std::string& part : {claim.date, claim.region, service, std::string("aws4_request")})

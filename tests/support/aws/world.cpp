@@ -110,6 +110,7 @@ void World::authorize(const Call& call, const std::string& action, const std::st
     return matches(lower(each.action), lower(action)) && matches(each.resource, resource);
   });
   if (!refused) return;
+  if (action.starts_with("s3:")) throw Refusal{403, "AccessDenied", "Access Denied", {}};
   const bool sqs = action.starts_with("sqs:");
   const std::string said = sqs ? lower(action) : "SNS" + action.substr(3);
   throw Refusal{403,

@@ -106,7 +106,7 @@ struct World {
   std::condition_variable watched{};  ///< What tests wait for: calls that arrived, wait or are held.
   bool stopping = false;
   Faults faults{};
-  std::map<std::string, int> requests{};
+  std::map<std::string, int> requests{}, answered{};
   int signatures = 0, polls = 0, undelivered = 0;
 };
 

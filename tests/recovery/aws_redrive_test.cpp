@@ -1,0 +1,119 @@
+// Dead letters that lie in a queue of their own, where no shelf holds them: all of them by a task of AWS, some of them
+// by receiving, sending and deleting.
+#include <future>
+#include <set>
+
+#include "aws_recovery.hpp"
+
+namespace tidings::transport {
+namespace {
+
+class AwsRedrive : public AwsRecovery {
+ protected:
+  static constexpr const char *start_task = "StartMessageMoveTask", *send = "SendMessageBatch";
+
+  // `count` dead letters, the first one `timed_out` and the others `rejected`.
+  void bury(std::size_t count) {
+    subscription_ = subscribe();
+    publish(static_cast<int>(count));
+    const auto all = fetch(*subscription_, count);
+    ASSERT_EQ(all.size(), count);
+    for (const Delivery& each : all) {
+      Settlement item;
+      item.kind = Kind::dead;
+      item.token = each.token;
+      item.reason = each.envelope.find("\"evt_0\"") != std::string_view::npos ? "timed_out" : "rejected";
+      Result result;
+      subscription_->settle({&item, 1}, {&result, 1});
+      ASSERT_EQ(result.code, ErrorCode::ok) << result.message;
+    }
+    ASSERT_EQ(count_of(dead_queue), count);
+  }
+  [[nodiscard]] std::size_t count_of(const char* of) const { return count(State::visible, of); }
+  void expect_redriven(std::size_t count) {
+    const auto again = fetch(*subscription_, count);
+    ASSERT_EQ(again.size(), count);
+    std::set<std::string> ids;
+    for (const Delivery& each : again) {
+      EXPECT_EQ(each.origin, Origin::redrive);
+      EXPECT_EQ(each.attempt, 1U);
+      EXPECT_EQ(each.type, "user.created");
+      EXPECT_TRUE(ids.emplace(each.envelope).second);
+      EXPECT_EQ(settle(*subscription_, each).code, ErrorCode::ok);
+    }
+  }
+  // Whoever walks over them waits for a second, on the stand-in's clock, until it believes that there are no more.
+  std::size_t walk(const ShelfQuery& query = {}, ShelfAction action = ShelfAction::hand_out) {
+    auto moved = std::async(std::launch::async, [&] { return transport_->move(group_, query, action, {}); });
+    EXPECT_TRUE(stub_.await_polls(1));
+    advance(Millis(1'100));
+    return moved.get();
+  }
+  const GroupRef group_{stream, "g"};
+  std::unique_ptr<Subscription> subscription_{};
+};
+
+TEST_F(AwsRedrive, AllOfThemAreMovedByAws) {
+  bury(25);
+  EXPECT_EQ(transport_->move(group_, {}, ShelfAction::hand_out), 25U);
+  EXPECT_EQ(stub_.requests(start_task), 1);
+  EXPECT_EQ(count_of(dead_queue), 0U);
+  expect_redriven(25);
+  EXPECT_EQ(transport_->move(group_, {}, ShelfAction::hand_out), 0U) << "each is moved once";
+}
+
+TEST_F(AwsRedrive, TheNamedOnesAreMovedAndNoOthers) {
+  bury(25);
+  ShelfQuery some;
+  some.ids = {"evt_3", "evt_17", "evt_99"};
+  EXPECT_EQ(walk(some), 2U);
+  expect_redriven(2);
+  ShelfQuery late;
+  late.reason = "timed_out";
+  EXPECT_EQ(walk(late), 1U);
+  expect_redriven(1);
+  EXPECT_EQ(count_of(dead_queue), 22U) << "whatever was only looked at is there for the next who looks";
+  ShelfQuery five;
+  five.limit = 5;
+  EXPECT_EQ(transport_->move(group_, five, ShelfAction::drop), 5U);
+  EXPECT_EQ(count_of(dead_queue), 17U);
+  EXPECT_EQ(count_of(queue), 0U);
+  EXPECT_EQ(stub_.requests(start_task), 0);
+  ShelfQuery waiting;
+  waiting.states = {ShelfState::retrying};
+  EXPECT_EQ(transport_->move(group_, waiting, ShelfAction::drop), 0U);
+}
+
+TEST_F(AwsRedrive, WithoutTheRightToATaskTheyAreSentOneByOne) {
+  bury(12);
+  stub_.deny("sqs:StartMessageMoveTask");
+  EXPECT_EQ(walk(), 12U);
+  EXPECT_EQ(count_of(dead_queue), 0U);
+  expect_redriven(12);
+}
+
+TEST_F(AwsRedrive, WhatCannotBeSentStays) {
+  bury(12);
+  stub_.deny("sqs:StartMessageMoveTask");
+  stub_.deny("sqs:SendMessage", stub_.queue_arn(queue));
+  EXPECT_THROW((void)transport_->move(group_, {}, ShelfAction::hand_out), Error);
+  EXPECT_EQ(count_of(dead_queue), 12U) << "and can be seen by whoever tries again";
+  stub_.allow("sqs:SendMessage", stub_.queue_arn(queue));
+  stub_.fail_entries(send, std::vector<std::string>{"0"}, {false, "InternalError", "told to"}, 1);
+  EXPECT_EQ(walk(), 12U);
+  expect_redriven(12);
+}
+
+TEST_F(AwsRedrive, ACorrectionNeedsAShelf) {
+  bury(1);
+  try {
+    (void)transport_->move(group_, {}, ShelfAction::replace, {.id = "evt_9", .type = "user.created"});
+    FAIL() << "nothing was refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::not_supported);
+    EXPECT_NE(std::string(error.what()).find("shelf=URL"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace tidings::transport
