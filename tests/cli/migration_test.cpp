@@ -31,10 +31,20 @@ class Migration : public MovingTest {
   void migrate(int count, int kills);
 
   struct Producer {
+    /// A test that ends before its time must not wait for what nobody will say any more.
+    ~Producer() {
+      release(told_to_stop);
+      release(told_to_go_on);
+    }
     std::vector<std::string> lines{};
     std::atomic<bool> told_to_stop{false}, stopped{false}, told_to_go_on{false};
     std::jthread thread{};
   };
+
+  static void release(std::atomic<bool>& flag) {
+    flag = true;
+    flag.notify_all();
+  }
 
   /// Publishes on Redis, never far ahead of the bridge, until it is told to stop, and goes on on AWS.
   void produce(Producer& me, const std::string& from, const std::string& to) {
@@ -51,8 +61,7 @@ class Migration : public MovingTest {
       next = std::min(next + part, most_on_old);
     }
     me.told_to_stop.wait(false);
-    me.stopped = true;
-    me.stopped.notify_all();
+    release(me.stopped);
     me.told_to_go_on.wait(false);
     Bus new_bus = Bus::open(to, {.source = "producer"});
     for (; next < me.lines.size(); next = std::min(next + part, me.lines.size())) {
@@ -66,17 +75,20 @@ class Migration : public MovingTest {
     for (const PublishResult& result : bus.publish_json(events)) EXPECT_EQ(result.code, ErrorCode::ok);
   }
 
-  /// Consumes on AWS until every event was handled.
-  void consume(const std::string& url, std::size_t count) {
+  /// Consumes on AWS until it is stopped.
+  void consume(const std::string& url, const std::stop_token& stop) {
     const Bus bus = Bus::open(url, {.source = "search"});
     Service search{bus, "search", {.concurrency = 4}};
-    std::stop_source all_here;
     search.on("user.created", [&](const Event& event, Context&) {
       const std::lock_guard lock(mutex_);
       handled_.insert(event.id);
-      if (handled_.size() == count) all_here.request_stop();
     });
-    search.run(all_here.get_token());
+    search.run(stop);
+  }
+
+  [[nodiscard]] std::size_t handled() {
+    const std::lock_guard lock(mutex_);
+    return handled_.size();
   }
 
   /// Kills the running bridge after a number of requests that nobody knew before, and starts the next one.
@@ -89,10 +101,14 @@ class Migration : public MovingTest {
     bridge_ = start_bridge(from_, to_, {"--lease", "500ms"});
   }
 
+  [[nodiscard]] bool group_exists() const {
+    const Outcome groups = tidings({"groups", "events:user", "--json", "-u", from_});
+    return groups.code == 0 && groups.out.find("\"bridge\"") != std::string::npos;
+  }
+
   /// Stops one producer, waits until the bridge holds nothing older, and lets it go on on the new engine.
   void move_producer(Producer& producer) {
-    producer.told_to_stop = true;
-    producer.told_to_stop.notify_all();
+    release(producer.told_to_stop);
     producer.stopped.wait(false);
     const auto stopped = WaitClock::now();
     await(
@@ -102,8 +118,7 @@ class Migration : public MovingTest {
           return age == "null" || Millis(std::stoll(age)) < since;
         },
         "all that the producer published has moved");
-    producer.told_to_go_on = true;
-    producer.told_to_go_on.notify_all();
+    release(producer.told_to_go_on);
   }
 
   void expect_repeats_only_behind_deaths(const std::vector<std::string>& bodies) const;
@@ -137,12 +152,15 @@ void Migration::migrate(int count, int kills) {
   std::array<Producer, producers> all;
   const auto events = lines(numbered_lines(0, count));
   for (std::size_t n = 0; n < events.size(); ++n) all[n % producers].lines.push_back(events[n]);
-  std::jthread consumer([&] { consume(to_, events.size()); });
+  std::jthread consumer([&](const std::stop_token& stop) { consume(to_, stop); });
   bridge_ = start_bridge(from_, to_, {"--lease", "500ms"});
+  await([&] { return group_exists(); }, "the bridge's group is there");
   for (Producer& producer : all) producer.thread = std::jthread([&] { produce(producer, from_, to_); });
   for (int kill = 0; kill < kills; ++kill) kill_bridge(random);
   for (Producer& producer : all) move_producer(producer);
   for (Producer& producer : all) producer.thread.join();
+  await([&] { return handled() == events.size(); }, "every event was handled");
+  consumer.request_stop();
   consumer.join();
   bridge_->signal(SIGTERM);
   const Outcome ending = bridge_->wait();
@@ -155,7 +173,7 @@ void Migration::migrate(int count, int kills) {
   EXPECT_EQ(account.disordered, 0) << "of one key, by first occurrence, in the order in which the target took them";
   EXPECT_LE(account.repeated, kills * window);
   expect_repeats_only_behind_deaths(bodies);
-  EXPECT_EQ(handled_.size(), events.size());
+  EXPECT_EQ(handled(), events.size());
   EXPECT_EQ(group_value(from_, "bridge", "dead_letters"), "0");
   std::printf("%d events, %s of them by bridges, %d kills: %d lost, %d repeated\n", count,
               group_value(from_, "bridge", "handled").c_str(), kills, account.lost, account.repeated);

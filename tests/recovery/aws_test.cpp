@@ -117,6 +117,22 @@ TEST_F(AwsConsumer, ALostHandleIsTold) {
   EXPECT_EQ(stub_.requests(hide), asked) << "nothing is renewed that is lost";
 }
 
+// AWS has deleted it, and whoever settles has not heard so yet.
+TEST_F(AwsConsumer, WhatIsBeingDeletedIsNotLost) {
+  const auto subscription = subscribe();
+  publish(1);
+  const auto one = fetch(*subscription, 1);
+  ASSERT_EQ(one.size(), 1U);
+  stub_.delay("DeleteMessageBatch");
+  auto settling = std::async(std::launch::async, [&] { return settle(*subscription, one[0]); });
+  ASSERT_TRUE(stub_.await_held("DeleteMessageBatch", 1));
+  EXPECT_TRUE(subscription->renew().empty());
+  stub_.release("DeleteMessageBatch");
+  const Result result = settling.get();
+  EXPECT_EQ(result.code, ErrorCode::ok) << result.message;
+  EXPECT_FALSE(result.stale);
+}
+
 TEST_F(AwsConsumer, AHeartbeatThatFailedForTheMomentLosesNothing) {
   const auto subscription = subscribe();
   publish(1);
@@ -208,13 +224,13 @@ TEST_F(AwsConsumer, AStopGivesBackWhatIsOnItsWay) {
   auto subscription = subscribe();
   publish(5);
   stub_.delay("ReceiveMessage");
-  std::jthread fetching([&](std::stop_token stop) { (void)subscription->fetch(Millis(60'000), stop); });
+  std::stop_source stop;
+  auto fetching = std::async(std::launch::async, [&] { (void)subscription->fetch(Millis(60'000), stop.get_token()); });
   ASSERT_TRUE(stub_.await_held("ReceiveMessage", 1));
-  fetching.request_stop();
-  // Requests behind the stop, on the same connections: once they are answered, the stop was seen.
-  (void)transport_->describe(stream);
+  stop.request_stop();
+  EXPECT_EQ(fetching.wait_for(std::chrono::milliseconds(30)), std::future_status::timeout) << "it waits for the answer";
   stub_.release("ReceiveMessage");
-  fetching.join();
+  fetching.get();
   subscription.reset();  // Gives back what came before the stop.
   EXPECT_EQ(count(State::visible), 5U);
 }

@@ -390,7 +390,7 @@ bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
 
 // What is there now, on the shelf too. Longer polls of before may bring something, and are not waited for.
 Batch AwsSubscription::fetch_now(const std::stop_token& stop) {
-  shelf_look_ = {};
+  if (!shelf_away_) shelf_look_ = {};
   const auto patient = deadline_in(Millis(10'000));
   for (bool asked = false;; asked = true) {
     Batch batch;

@@ -148,8 +148,12 @@ std::vector<AckToken> AwsSubscription::renew() {
   for (auto& [serial, held] : ledger_) note(held);
   for (auto* const waiting : {&ready_, &alone_}) std::for_each(waiting->begin(), waiting->end(), note);
   for (const auto& claim : claims_) note(claim->held);
-  // What was settled meanwhile is no loss.
-  std::erase_if(lost, [&](const AckToken& token) { return !forget(token.lease); });
+  // What was settled meanwhile is no loss, nor what AWS has deleted for a settlement that does not know it yet.
+  const auto is_being_settled = [&](const AckToken& token) {
+    const auto found = ledger_.find(token.lease);
+    return found != ledger_.end() && found->second.naming;
+  };
+  std::erase_if(lost, [&](const AckToken& token) { return is_being_settled(token) || !forget(token.lease); });
   settled_.notify_all();
   // What is lost is told in any case; a failure is told when there is nothing else to tell.
   if (failure && lost.empty()) throw Error(*failure);
