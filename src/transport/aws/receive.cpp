@@ -232,7 +232,7 @@ bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& 
 void AwsSubscription::end_polls() {
   const auto begun = WaitClock::now();
   if (flight_) flight_->send_no_more();
-  while (flight_ && flight_->under_way() > 0) {
+  while (flight_ && !polls_.empty()) {
     auto until = begun + last_look;
     for (const auto& poll : polls_) until = std::max(until, poll->asked + longest_answer);
     try {
