@@ -177,20 +177,20 @@ void AwsSubscription::take(Poll& poll, Steady at) {
 }
 
 // Should it kill this process, too, then it alone has been received once more: what else may have killed the last one
-// can be received at once, and is done with when this one comes again.
+// can be received at once, and is done with when this one comes again. What was received no more than twice may as well
+// come from a process that was stopped, and is run one by one as it came.
 void AwsSubscription::keep_one_suspect() {
   std::vector<std::vector<std::string>> receipts(sources_.size());
   {
     const std::lock_guard lock(mutex_);
-    const auto fewer = [](const Held& a, const Held& b) {
-      return std::pair(a.shelf.has_value(), a.receives) < std::pair(b.shelf.has_value(), b.receives);
-    };
-    const auto kept = std::min_element(alone_.begin(), alone_.end(), fewer);
-    if (kept == alone_.end() || kept->shelf) return;
+    const auto is_single = [](const Held& each) { return !each.shelf && each.receives > 2; };
+    if (std::none_of(alone_.begin(), alone_.end(), is_single)) return;
     careful_ = 1;
-    if (!running_alone_) std::iter_swap(alone_.begin(), kept);
-    for (auto each = alone_.begin() + (running_alone_ ? 0 : 1); each != alone_.end();) {
-      if (each->shelf) {
+    std::stable_sort(alone_.begin(), alone_.end(),
+                     [](const Held& a, const Held& b) { return a.receives < b.receives; });
+    const bool first_runs = !running_alone_ && is_single(alone_.front());
+    for (auto each = alone_.begin() + (first_runs ? 1 : 0); each != alone_.end();) {
+      if (!is_single(*each)) {
         ++each;
         continue;
       }
