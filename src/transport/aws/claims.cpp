@@ -13,6 +13,7 @@ namespace tidings::transport::aws {
 namespace {
 
 constexpr std::size_t guessed_size = 1U << 20, padding = 64;
+constexpr std::size_t most_unfetched = 100'000;
 constexpr std::chrono::seconds first_pause{1}, longest_pause{120};
 constexpr std::chrono::milliseconds patience_with_store{5'000}, rest_of_store{1'000};
 
@@ -150,6 +151,7 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome) {
     return refuse_claim(std::move(held), "its payload " + pointer.key +
                                              " does not have the SHA-256 in its name: it was changed in the store");
   }
+  forgive(held);
   fill(held, outcome.bytes);
   held.delivery.type = core::envelope_text(held.delivery.envelope, "type");
   if (!held.shelf) learn_type(held.source, held.delivery.type);
@@ -157,27 +159,57 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome) {
   keep_one_suspect();
 }
 
+// While its payload could not be fetched, other instances received it and gave it back too, which nobody counts here:
+// none of that was an attempt.
+void AwsSubscription::forgive(Held& held) {
+  const auto found = unfetched_.find(held.message);
+  if (held.shelf || found == unfetched_.end()) return;
+  std::uint32_t& attempt = held.delivery.attempt;
+  for (; attempt > found->second; --attempt) store_.note_given_back(held.message);
+  unfetched_.erase(found);
+}
+
 // Back to its queue, uncounted, for longer each time.
 void AwsSubscription::postpone(Held held) {
   Random& random = *store_.environment().random;
   if (held.shelf) {
-    Settlement item;
-    item.kind = Settlement::Kind::release;
-    item.token = *held.shelf;
-    item.after = pause_before(4, random);
-    Result result;
-    shelf_->settle({&item, 1}, {&result, 1});
+    unreleased_.push_back({.kind = Settlement::Kind::release, .token = *held.shelf, .after = pause_before(4, random)});
     return;
   }
   const std::uint32_t times = store_.given_back(held.message);
-  store_.note_given_back(held.message);
+  if (unfetched_.size() >= most_unfetched) unfetched_.clear();
+  unfetched_.try_emplace(held.message, held.delivery.attempt);
+  {
+    const std::lock_guard lock(mutex_);
+    note_returned(held);
+  }
   const auto seconds =
       std::min<std::int64_t>(pause_before(times, random).count(), std::max<std::int64_t>(seconds_left(held, now()), 0));
   postponed_.push_back(
       {.receipt = std::move(held.receipt), .source = held.source, .seconds = static_cast<unsigned>(seconds)});
 }
 
+// Until the shelf has heard of it, it keeps hidden what is no more here.
+void AwsSubscription::release_on_shelf() {
+  const auto begun = WaitClock::now();
+  if (unreleased_.empty() || begun < release_look_) return;
+  std::vector<Result> results(unreleased_.size());
+  try {
+    shelf_->settle(unreleased_, results);
+  } catch (const Error&) {
+    for (Result& each : results) each.code = ErrorCode::unavailable;
+  }
+  std::vector<Settlement> left;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (results[i].code != ErrorCode::ok && !results[i].stale) left.push_back(unreleased_[i]);
+  }
+  unreleased_ = std::move(left);
+  if (unreleased_.empty()) return;
+  release_look_ = deadline_in(std::max(4 * std::chrono::ceil<Millis>(WaitClock::now() - begun), Millis(rest_of_store)));
+}
+
 void AwsSubscription::tell_postponed() {
+  release_on_shelf();
   if (postponed_.empty()) return;
   std::vector<Renewal> changes = std::move(postponed_);
   postponed_.clear();
@@ -196,7 +228,7 @@ void AwsSubscription::give_back_claims() {
     for (const auto& claim : claims_) {
       if (claim->held.shelf) continue;  // It goes back with the shelf's own subscription.
       receipts[claim->held.source].push_back(claim->held.receipt);
-      store_.note_given_back(claim->held.message);
+      note_returned(claim->held);
     }
     claims_.clear();
   }
