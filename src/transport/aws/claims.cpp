@@ -104,7 +104,7 @@ void AwsSubscription::start_claims() {
       const auto patience = patience_with_store + std::chrono::seconds(claim.size >> 20U);
       auto decided = store_.payloads()->get(*flight_, claim.work, claim.pointer.key, WaitClock::now() + patience);
       if (decided) {
-        finish_claim(claim, std::move(*decided));
+        finish_claim(claim, std::move(*decided), true);
       } else {
         ++i;
       }
@@ -113,12 +113,20 @@ void AwsSubscription::start_claims() {
 }
 
 // The fetch's answer, which next() returned. False when it is none of a claim.
-bool AwsSubscription::take_payload(const Reply& reply) {
+bool AwsSubscription::take_payload(const Reply& reply, bool waited_for) {
   const auto found =
       std::find_if(claims_.begin(), claims_.end(), [&](const auto& each) { return &each->work.reply == &reply; });
   if (found == claims_.end()) return false;
-  finish_claim(**found, store_.payloads()->outcome((*found)->work));
+  finish_claim(**found, store_.payloads()->outcome((*found)->work), waited_for);
   return true;
+}
+
+// While all handlers are busy nobody asks for more, and nobody drives what is under way. What was late for that is
+// waited for before others are handed out, or it would be late for ever.
+void AwsSubscription::await_late_claims(const std::stop_token& stop) {
+  const auto late = [](const auto& each) { return each->started && each->late; };
+  while (!stop.stop_requested() && std::any_of(claims_.begin(), claims_.end(), late))
+    (void)await(deadline_in(Millis(1'000)), stop);
 }
 
 AwsSubscription::Held AwsSubscription::take_out(Claim& claim) {
@@ -128,9 +136,15 @@ AwsSubscription::Held AwsSubscription::take_out(Claim& claim) {
   return held;
 }
 
-void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome) {
+void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome, bool waited_for) {
   const Pointer pointer = claim.pointer;
   const Fault fault = claim.work.reply.fault;
+  if (!waited_for && !claim.late && (fault == Fault::timeout || fault == Fault::passing)) {
+    claim.late = true;  // Its store is not to blame.
+    claim.started = false;
+    claim.work = {};
+    return;
+  }
   Held held = take_out(claim);
   if (outcome.error && !outcome.gone) {
     if (!store_fails_ && fault != Fault::stopped) {

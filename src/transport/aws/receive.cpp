@@ -208,7 +208,7 @@ void AwsSubscription::keep_one_suspect() {
 bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now, const std::stop_token& stop) {
   const Reply* const reply = flight_->next(until, stop);
   if (reply == nullptr) return false;
-  if (take_payload(*reply)) return true;
+  if (take_payload(*reply, just_now)) return true;
   const auto poll = std::find_if(polls_.begin(), polls_.end(), [&](const auto& each) { return &each->reply == reply; });
   const std::unique_ptr<Poll> taken = std::move(*poll);
   polls_.erase(poll);
@@ -387,6 +387,7 @@ bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
   look_at_filters();
   take_shelf(stop);
   if (!stop.stop_requested()) start_claims();
+  await_late_claims(stop);
   tell_postponed();
   give_back_paused();
   hand_out(batch);

@@ -74,6 +74,7 @@ class AwsSubscription final : public Subscription {
     Pointer pointer{};
     std::size_t size = 0;
     bool started = false;
+    bool late = false;  // Its time passed once while nobody waited here.
     Payloads::Work work{};
   };
   // What is done with each item of a settlement.
@@ -136,9 +137,10 @@ class AwsSubscription final : public Subscription {
   void refuse_claim(Held held, const std::string& why);
   [[nodiscard]] bool has_room_for(const Claim& claim) const;
   void start_claims();
-  [[nodiscard]] bool take_payload(const Reply& reply);
+  [[nodiscard]] bool take_payload(const Reply& reply, bool waited_for);
+  void await_late_claims(const std::stop_token& stop);
   [[nodiscard]] Held take_out(Claim& claim);
-  void finish_claim(Claim& claim, Payloads::Outcome outcome);
+  void finish_claim(Claim& claim, Payloads::Outcome outcome, bool waited_for);
   void forgive(Held& held);
   void postpone(Held held);
   void tell_postponed();
