@@ -103,6 +103,22 @@ TEST_F(AwsRedrive, WhatCannotBeSentStays) {
   expect_redriven(12);
 }
 
+// Who handles them meanwhile gives them up again at once: they were handed out, and lie there again.
+TEST_F(AwsRedrive, WhatComesBackMeanwhileIsNotHandedOutAgain) {
+  bury(5);
+  stub_.deny("sqs:StartMessageMoveTask");
+  auto moved = std::async(std::launch::async, [&] { return transport_->move(group_, {}, ShelfAction::hand_out, {}); });
+  std::size_t buried = 0;
+  while (moved.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    for (const Delivery& each : subscription_->fetch(Millis(50), {}).deliveries) {
+      EXPECT_EQ(settle(*subscription_, each, buried < 50 ? Kind::dead : Kind::done).code, ErrorCode::ok);
+      ++buried;
+    }
+    advance(Millis(300));
+  }
+  EXPECT_EQ(moved.get(), 5U);
+}
+
 TEST_F(AwsRedrive, ACorrectionNeedsAShelf) {
   bury(1);
   try {

@@ -430,5 +430,16 @@ TEST_F(AwsConsumer, AQueueThatIsGoneIsJoinedAgain) {
   EXPECT_EQ(fetch(*subscription, 1).size(), 1U);
 }
 
+TEST_F(AwsConsumer, AQueueThatWasRemovedIsNotMadeAgainAtTheEnd) {
+  auto subscription = subscribe();
+  (void)subscription->fetch(Millis(50), {});
+  ASSERT_TRUE(stub_.await_polls(1));
+  ASSERT_EQ(sqs("DeleteQueue", {}).status, 200);
+  ASSERT_TRUE(stub_.await_answered("ReceiveMessage", 1));
+  advance(Millis(61'000));  // Its name is free.
+  subscription.reset();
+  for (const std::string& name : stub_.queues()) EXPECT_NE(name, queue);
+}
+
 }  // namespace
 }  // namespace tidings::transport

@@ -265,6 +265,28 @@ TEST(AwsHttp, AFlightGivesUpWhatItLeaves) {
   release.set_value();
 }
 
+TEST(AwsHttp, ANudgeThatNobodyWaitedForLeavesNothingUnderWay) {
+  std::promise<void> release, both;
+  const std::shared_future<void> released = release.get_future().share();
+  std::atomic<int> arrived = 0;
+  Responder server([&](const Asked& asked) {
+    if (++arrived == 2) both.set_value();
+    released.wait();
+    return echo(asked);
+  });
+  Http http;
+  Exchange others = post(server, "others"), left = post(server, "left");
+  std::jthread leader([&] { http.run({&others, 1}); });
+  {
+    Http::Flight flight(http);
+    flight.start(left);
+    both.get_future().wait();  // The other one leads, since nobody waits here.
+    flight.nudge();
+  }
+  EXPECT_EQ(left.failure, HttpFailure::stopped);
+  release.set_value();
+}
+
 TEST(AwsHttp, RedirectsAreNotFollowed) {
   Responder server([](const Asked&) { return Answer{.status = 301, .headers = {"Location: /elsewhere"}}; });
   Http http;

@@ -13,6 +13,7 @@ namespace tidings::transport::aws {
 namespace {
 
 constexpr std::size_t guessed_size = 1U << 20, padding = 64;
+constexpr std::size_t most_unfetched = 100'000;
 constexpr std::chrono::seconds first_pause{1}, longest_pause{120};
 constexpr std::chrono::milliseconds patience_with_store{5'000}, rest_of_store{1'000};
 
@@ -103,7 +104,7 @@ void AwsSubscription::start_claims() {
       const auto patience = patience_with_store + std::chrono::seconds(claim.size >> 20U);
       auto decided = store_.payloads()->get(*flight_, claim.work, claim.pointer.key, WaitClock::now() + patience);
       if (decided) {
-        finish_claim(claim, std::move(*decided));
+        finish_claim(claim, std::move(*decided), true);
       } else {
         ++i;
       }
@@ -112,12 +113,20 @@ void AwsSubscription::start_claims() {
 }
 
 // The fetch's answer, which next() returned. False when it is none of a claim.
-bool AwsSubscription::take_payload(const Reply& reply) {
+bool AwsSubscription::take_payload(const Reply& reply, bool waited_for) {
   const auto found =
       std::find_if(claims_.begin(), claims_.end(), [&](const auto& each) { return &each->work.reply == &reply; });
   if (found == claims_.end()) return false;
-  finish_claim(**found, store_.payloads()->outcome((*found)->work));
+  finish_claim(**found, store_.payloads()->outcome((*found)->work), waited_for);
   return true;
+}
+
+// While all handlers are busy nobody asks for more, and nobody drives what is under way. What was late for that is
+// waited for before others are handed out, or it would be late for ever.
+void AwsSubscription::await_late_claims(const std::stop_token& stop) {
+  const auto late = [](const auto& each) { return each->started && each->late; };
+  while (!stop.stop_requested() && std::any_of(claims_.begin(), claims_.end(), late))
+    (void)await(deadline_in(Millis(1'000)), stop);
 }
 
 AwsSubscription::Held AwsSubscription::take_out(Claim& claim) {
@@ -127,9 +136,15 @@ AwsSubscription::Held AwsSubscription::take_out(Claim& claim) {
   return held;
 }
 
-void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome) {
+void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome, bool waited_for) {
   const Pointer pointer = claim.pointer;
   const Fault fault = claim.work.reply.fault;
+  if (!waited_for && !claim.late && (fault == Fault::timeout || fault == Fault::passing)) {
+    claim.late = true;  // Its store is not to blame.
+    claim.started = false;
+    claim.work = {};
+    return;
+  }
   Held held = take_out(claim);
   if (outcome.error && !outcome.gone) {
     if (!store_fails_ && fault != Fault::stopped) {
@@ -150,6 +165,7 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome) {
     return refuse_claim(std::move(held), "its payload " + pointer.key +
                                              " does not have the SHA-256 in its name: it was changed in the store");
   }
+  forgive(held);
   fill(held, outcome.bytes);
   held.delivery.type = core::envelope_text(held.delivery.envelope, "type");
   if (!held.shelf) learn_type(held.source, held.delivery.type);
@@ -157,27 +173,57 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome) {
   keep_one_suspect();
 }
 
+// While its payload could not be fetched, other instances received it and gave it back too, which nobody counts here:
+// none of that was an attempt.
+void AwsSubscription::forgive(Held& held) {
+  const auto found = unfetched_.find(held.message);
+  if (held.shelf || found == unfetched_.end()) return;
+  std::uint32_t& attempt = held.delivery.attempt;
+  for (; attempt > found->second; --attempt) store_.note_given_back(held.message);
+  unfetched_.erase(found);
+}
+
 // Back to its queue, uncounted, for longer each time.
 void AwsSubscription::postpone(Held held) {
   Random& random = *store_.environment().random;
   if (held.shelf) {
-    Settlement item;
-    item.kind = Settlement::Kind::release;
-    item.token = *held.shelf;
-    item.after = pause_before(4, random);
-    Result result;
-    shelf_->settle({&item, 1}, {&result, 1});
+    unreleased_.push_back({.kind = Settlement::Kind::release, .token = *held.shelf, .after = pause_before(4, random)});
     return;
   }
   const std::uint32_t times = store_.given_back(held.message);
-  store_.note_given_back(held.message);
+  if (unfetched_.size() >= most_unfetched) unfetched_.clear();
+  unfetched_.try_emplace(held.message, held.delivery.attempt);
+  {
+    const std::lock_guard lock(mutex_);
+    note_returned(held);
+  }
   const auto seconds =
       std::min<std::int64_t>(pause_before(times, random).count(), std::max<std::int64_t>(seconds_left(held, now()), 0));
   postponed_.push_back(
       {.receipt = std::move(held.receipt), .source = held.source, .seconds = static_cast<unsigned>(seconds)});
 }
 
+// Until the shelf has heard of it, it keeps hidden what is no more here.
+void AwsSubscription::release_on_shelf() {
+  const auto begun = WaitClock::now();
+  if (unreleased_.empty() || begun < release_look_) return;
+  std::vector<Result> results(unreleased_.size());
+  try {
+    shelf_->settle(unreleased_, results);
+  } catch (const Error&) {
+    for (Result& each : results) each.code = ErrorCode::unavailable;
+  }
+  std::vector<Settlement> left;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (results[i].code != ErrorCode::ok && !results[i].stale) left.push_back(unreleased_[i]);
+  }
+  unreleased_ = std::move(left);
+  if (unreleased_.empty()) return;
+  release_look_ = deadline_in(std::max(4 * std::chrono::ceil<Millis>(WaitClock::now() - begun), Millis(rest_of_store)));
+}
+
 void AwsSubscription::tell_postponed() {
+  release_on_shelf();
   if (postponed_.empty()) return;
   std::vector<Renewal> changes = std::move(postponed_);
   postponed_.clear();
@@ -196,7 +242,7 @@ void AwsSubscription::give_back_claims() {
     for (const auto& claim : claims_) {
       if (claim->held.shelf) continue;  // It goes back with the shelf's own subscription.
       receipts[claim->held.source].push_back(claim->held.receipt);
-      store_.note_given_back(claim->held.message);
+      note_returned(claim->held);
     }
     claims_.clear();
   }

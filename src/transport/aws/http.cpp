@@ -285,7 +285,8 @@ void Http::Multi::nudge(State& state) {
 
 void Http::Multi::forget(State& state) {
   stop(state);
-  while (next(state, WaitClock::time_point::max()) != nullptr) {
+  // A nudge that nobody waited for ends next() early, and what is under way still borrows from the flight.
+  while (next(state, WaitClock::time_point::max()) != nullptr || under_way(state) > 0) {
   }
   const std::lock_guard lock(mutex_);
   std::erase(stopping_, &state);

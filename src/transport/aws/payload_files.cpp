@@ -95,11 +95,13 @@ class FilePayloads final : public Payloads {
   [[nodiscard]] Outcome fetch(const std::string& path) const;
   [[nodiscard]] int make_folders(const std::string& path) const;
   void list();
+  [[nodiscard]] std::size_t look_on(Wall now, std::size_t most);
   static void look_at(int folder, const std::string& name, Wall now);
 
   std::mutex mutex_{};
   Wall next_look_{};
-  std::vector<fs::path> unseen_{};  // Of a look that is not over.
+  std::vector<fs::path> unseen_{};  // The folders of a look that is not over.
+  fs::directory_iterator next_{};  // In the last of them. There may be more files than anybody wants to hold in memory.
 };
 
 // What publishers write into, marked as ours: a reader that sees no mark looks at a disk that is not mounted.
@@ -210,22 +212,38 @@ void FilePayloads::list() {
   try {
     for (const auto& stream : fs::directory_iterator(place_.folder)) {
       const std::string name = stream.path().filename().string();
-      if (!stream.is_directory() || (!name.starts_with("events-") && !name.starts_with("commands-"))) continue;
-      for (const auto& file : fs::directory_iterator(stream.path())) unseen_.push_back(file.path());
+      if (stream.is_directory() && (name.starts_with("events-") || name.starts_with("commands-")))
+        unseen_.push_back(stream.path());
     }
   } catch (const fs::filesystem_error&) {
     // What cannot be listed is not removed; whoever stores there says what is wrong.
   }
 }
 
+// Goes on in the folder whose turn it is; returns how many files it looked at.
+std::size_t FilePayloads::look_on(Wall now, std::size_t most) {
+  std::error_code error;
+  if (next_ == fs::directory_iterator()) next_ = fs::directory_iterator(unseen_.back(), error);
+  const File folder(open_folder(unseen_.back().string()));
+  std::size_t looked = 0;
+  while (folder.ok() && !error && next_ != fs::directory_iterator() && looked < most) {
+    const std::string name = next_->path().filename().string();
+    next_.increment(error);  // First, since what it stands on may go.
+    look_at(folder.get(), name, now);
+    ++looked;
+  }
+  if (folder.ok() && !error && next_ != fs::directory_iterator()) return looked;
+  next_ = {};
+  unseen_.pop_back();
+  return looked;
+}
+
 Millis FilePayloads::tend(Wall now) {
   const std::lock_guard lock(mutex_);
   if (now < next_look_) return std::chrono::ceil<Millis>(next_look_ - now);
   if (unseen_.empty()) list();
-  for (std::size_t looked = 0; !unseen_.empty() && looked < most_looked_at; ++looked) {
-    const File folder(open_folder(unseen_.back().parent_path().string()));
-    if (folder.ok()) look_at(folder.get(), unseen_.back().filename().string(), now);
-    unseen_.pop_back();
+  for (std::size_t looked = 0; !unseen_.empty() && looked < most_looked_at;) {
+    looked += look_on(now, most_looked_at - looked);
   }
   if (!unseen_.empty()) return Millis(1'000);
   next_look_ = now + between_looks;

@@ -63,7 +63,8 @@ class Payloads {
   Client& client_;
 };
 
-/// SQS keeps a message for 14 days at most; a day more, and nothing points to it.
-inline constexpr Millis payloads_kept = std::chrono::hours(15 * 24);
+/// SQS keeps a message for 14 days at most, and for as long once more when its dead letter is handed out again, which
+/// stores no payload anew; a day more, and nothing points to it.
+inline constexpr Millis payloads_kept = std::chrono::hours(29 * 24);
 
 }  // namespace tidings::transport::aws

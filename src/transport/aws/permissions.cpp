@@ -90,7 +90,7 @@ void check_payloads(Store& store, std::vector<Check>& checks) {
   tried("s3:GetObject", payloads->get(key, deadline_in(patience)));
   if (check.ok) {
     check.detail = (s3 ? "s3://" + payloads->place().bucket : payloads->place().folder) + ": written and read";
-    if (s3) check.advice = "let a lifecycle rule of the bucket remove objects after 15 days";
+    if (s3) check.advice = "let a lifecycle rule of the bucket remove objects after 29 days";
   }
   checks.push_back(std::move(check));
 }

@@ -120,11 +120,7 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   } else if (find_attribute(message, "reason") != nullptr) {
     delivery.origin = Origin::redrive;  // A dead letter of ours, which AWS itself moved back.
   }
-  // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first; but not
-  // what failed here and was received by nobody since.
-  const bool ours = store_.failed_at(held.message) + 1 == message.receives;
-  const bool suspect = (delivery.attempt > 1 && given_back == 0 && !ours) || suspects_.contains(held.message);
-  held.alone = suspect && is_new();
+  held.alone = is_new() && is_suspect(held, given_back);
   delivery.alone = held.alone;
   if (is_pointer(body)) {
     for (const std::string_view name : {older_size_attribute, size_attribute}) {
@@ -136,6 +132,15 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   delivery.type = core::envelope_text(delivery.envelope, "type");
   learn_type(source, delivery.type);
   wait_for_turn(std::move(held));
+}
+
+// Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first; but not
+// what failed here and was received by nobody since.
+bool AwsSubscription::is_suspect(const Held& held, std::uint32_t given_back) const {
+  const bool ours = store_.failed_at(held.message) + 1 == held.receives;
+  if (held.delivery.attempt > 1 && given_back == 0 && !ours) return true;
+  const std::lock_guard lock(mutex_);
+  return suspects_.contains(held.message);
 }
 
 void AwsSubscription::wait_for_turn(Held held) {
@@ -153,6 +158,7 @@ void AwsSubscription::take(Poll& poll, Steady at) {
     if (poll.reply.fault == Fault::not_found) {
       // Somebody removed the queue: it is made again, as it was in the beginning.
       // Its name may be free only after a minute, and it is told once until then.
+      if (ending_) return;
       if (!std::exchange(source.gone, true))
         store_.environment().log(LogLevel::warning, "aws: the queue " + source.name + " is gone, and is joined again");
       join(source);
@@ -195,8 +201,7 @@ void AwsSubscription::keep_one_suspect() {
         continue;
       }
       receipts[each->source].push_back(each->receipt);
-      suspects_.insert(each->message);
-      store_.note_given_back(each->message);
+      note_returned(*each);
       each = alone_.erase(each);
     }
   }
@@ -208,7 +213,7 @@ void AwsSubscription::keep_one_suspect() {
 bool AwsSubscription::take_next(WaitClock::time_point until, bool just_now, const std::stop_token& stop) {
   const Reply* const reply = flight_->next(until, stop);
   if (reply == nullptr) return false;
-  if (take_payload(*reply)) return true;
+  if (take_payload(*reply, just_now)) return true;
   const auto poll = std::find_if(polls_.begin(), polls_.end(), [&](const auto& each) { return &each->reply == reply; });
   const std::unique_ptr<Poll> taken = std::move(*poll);
   polls_.erase(poll);
@@ -231,6 +236,7 @@ bool AwsSubscription::await(WaitClock::time_point until, const std::stop_token& 
 // to one that waits does nothing come but by chance.
 void AwsSubscription::end_polls() {
   const auto begun = WaitClock::now();
+  ending_ = true;  // A queue that somebody removed is left removed.
   if (flight_) flight_->send_no_more();
   while (flight_ && !polls_.empty()) {
     auto until = begun + last_look;
@@ -246,6 +252,7 @@ void AwsSubscription::end_polls() {
   polls_.clear();
   for (Source& source : sources_) source.polls = 0;
   asked_ = 0;
+  ending_ = false;
 }
 
 // Which of the streams are paused, which only their shelf knows.
@@ -268,6 +275,8 @@ void AwsSubscription::take_shelf(const std::stop_token& stop) {
   try {
     batch = shelf_->fetch(Millis(0), stop);
     types_ = batch.types;
+    // First, since what the shelf has handed out is hidden for as long as this lives.
+    take_off_shelf(std::move(batch.deliveries));
     look_for_pauses(batch.paused);
     shelf_away_ = false;
   } catch (const Error& error) {
@@ -280,10 +289,12 @@ void AwsSubscription::take_shelf(const std::stop_token& stop) {
                              std::string("aws: the shelf is away; the queues are read meanwhile, and what waits on the "
                                          "shelf comes when it is back: ") +
                                  error.what());
-    return;
   }
+}
+
+void AwsSubscription::take_off_shelf(std::vector<Delivery> deliveries) {
   const Steady at = now();
-  for (Delivery& delivery : batch.deliveries) {
+  for (Delivery& delivery : deliveries) {
     Held held;
     held.source = delivery.stream;
     held.shelf = delivery.token;
@@ -321,7 +332,7 @@ void AwsSubscription::give_back_paused() {
       std::erase_if(*waiting, [&](const Held& held) {
         if (held.shelf || !sources_[held.source].paused) return false;
         receipts[held.source].push_back(held.receipt);
-        store_.note_given_back(held.message);
+        note_returned(held);
         return true;
       });
     }
@@ -381,6 +392,7 @@ bool AwsSubscription::look(Batch& batch, const std::stop_token& stop) {
   look_at_filters();
   take_shelf(stop);
   if (!stop.stop_requested()) start_claims();
+  await_late_claims(stop);
   tell_postponed();
   give_back_paused();
   hand_out(batch);

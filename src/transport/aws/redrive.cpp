@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
+#include <functional>
 #include <iterator>
 #include <thread>
 #include <unordered_set>
@@ -15,13 +16,18 @@ namespace {
 // Long enough for what is received first to stay hidden until the last one was looked at.
 constexpr unsigned hidden_seconds = 600;
 constexpr Millis shortest_look{50}, longest_look{2'000};
+constexpr Millis clocks_differ{300'000};  // AWS's and ours, at most, or so.
 
 // One walk over the dead letters of a group, by receiving them: SQS knows no other way to look at messages. What does
 // not match is given back when the walk is over.
 class Walk {
  public:
   Walk(Store& store, std::string stream, std::string dead_url, std::string to)
-      : store_(store), stream_(std::move(stream)), dead_url_(std::move(dead_url)), to_(std::move(to)) {}
+      : store_(store),
+        stream_(std::move(stream)),
+        dead_url_(std::move(dead_url)),
+        to_(std::move(to)),
+        started_(store.environment().clock->wall()) {}
   ~Walk() {
     try {
       give_back();
@@ -42,7 +48,7 @@ class Walk {
       bool again = false;  // The walk took longer than its first ones stay hidden.
       for (sqs::Inbound& each : some) {
         again = !seen_.insert(each.id).second || again;
-        if (each.intact && matches(query, each)) {
+        if (each.intact && matches(query, each) && (drop || !has_come_back(each))) {
           chosen.push_back(std::move(each));
         } else {
           kept_.push_back(std::move(each.receipt));
@@ -77,6 +83,12 @@ class Walk {
              (!pointer.key.empty() &&
               pointer.key == payload_key(store_.payloads()->place(), stream_, name, pointer.sha256));
     });
+  }
+
+  // Whoever handles them meanwhile may give them up again at once, and the walk would never end.
+  [[nodiscard]] bool has_come_back(const sqs::Inbound& message) {
+    const bool known = !sent_.insert(std::hash<std::string_view>{}(message.body)).second;
+    return known && message.sent > started_ - clocks_differ;
   }
 
   [[nodiscard]] bool matches(const ShelfQuery& query, const sqs::Inbound& message) const {
@@ -167,7 +179,9 @@ class Walk {
 
   Store& store_;
   const std::string stream_, dead_url_, to_;
+  const Wall started_;
   std::unordered_set<std::string> seen_{};
+  std::unordered_set<std::size_t> sent_{};  // Bodies.
   std::vector<std::string> kept_{};
 };
 

@@ -282,6 +282,12 @@ AwsSubscription::Open AwsSubscription::tell_once(std::span<Result> results, cons
   return again;
 }
 
+// Under the lock: it goes back uncounted, and no less suspect than it came.
+void AwsSubscription::note_returned(const Held& held) {
+  store_.note_given_back(held.message);
+  if (held.alone) suspects_.insert(held.message);
+}
+
 void AwsSubscription::conclude(std::span<const Settlement> items, std::span<const Result> results,
                                const Verdicts& verdicts) {
   const std::lock_guard lock(mutex_);
@@ -294,8 +300,10 @@ void AwsSubscription::conclude(std::span<const Settlement> items, std::span<cons
     const Result& result = results[verdict.item];
     if (result.code != ErrorCode::ok && !result.stale) continue;
     const Kind kind = items[verdict.item].kind;
+    // Whoever came to an end here did not kill its process.
+    if (kind != Kind::release) suspects_.erase(held.message);
     if (kind == Kind::release && !held.shelf) {
-      store_.note_given_back(held.message);
+      note_returned(held);
     } else if (!verdict.hide) {
       store_.forget_given_back(held.message);
     } else if (!result.stale) {
@@ -334,7 +342,7 @@ void AwsSubscription::give_back(bool all) {
     const auto add = [&](const Held& held) {
       if (held.shelf) return;
       receipts[held.source].push_back(held.receipt);
-      store_.note_given_back(held.message);
+      note_returned(held);
     };
     for (auto* const waiting : {&ready_, &alone_}) {
       std::for_each(waiting->begin(), waiting->end(), add);

@@ -74,6 +74,7 @@ class AwsSubscription final : public Subscription {
     Pointer pointer{};
     std::size_t size = 0;
     bool started = false;
+    bool late = false;  // Its time passed once while nobody waited here.
     Payloads::Work work{};
   };
   // What is done with each item of a settlement.
@@ -112,8 +113,10 @@ class AwsSubscription final : public Subscription {
   void take(Poll& poll, Steady at);
   void take_message(std::uint32_t source, sqs::Inbound& message, Steady now);
   void keep_one_suspect();
+  [[nodiscard]] bool is_suspect(const Held& held, std::uint32_t given_back) const;
   void wait_for_turn(Held held);
   void take_shelf(const std::stop_token& stop);
+  void take_off_shelf(std::vector<Delivery> deliveries);
   void look_for_pauses(bool paused);
   [[nodiscard]] bool await(WaitClock::time_point until, const std::stop_token& stop);
   [[nodiscard]] bool take_next(WaitClock::time_point until, bool just_now, const std::stop_token& stop = {});
@@ -134,11 +137,14 @@ class AwsSubscription final : public Subscription {
   void refuse_claim(Held held, const std::string& why);
   [[nodiscard]] bool has_room_for(const Claim& claim) const;
   void start_claims();
-  [[nodiscard]] bool take_payload(const Reply& reply);
+  [[nodiscard]] bool take_payload(const Reply& reply, bool waited_for);
+  void await_late_claims(const std::stop_token& stop);
   [[nodiscard]] Held take_out(Claim& claim);
-  void finish_claim(Claim& claim, Payloads::Outcome outcome);
+  void finish_claim(Claim& claim, Payloads::Outcome outcome, bool waited_for);
+  void forgive(Held& held);
   void postpone(Held held);
   void tell_postponed();
+  void release_on_shelf();
   void give_back_claims();
   // settle.cpp
   void sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
@@ -149,6 +155,7 @@ class AwsSubscription final : public Subscription {
   [[nodiscard]] Open tell_once(std::span<Result> results, const Open& open, bool last);
   [[nodiscard]] ShelfItem shelf_item_of(const Held& held, const Settlement& item) const;
   void leave(const Verdicts& verdicts);
+  void note_returned(const Held& held);
   void conclude(std::span<const Settlement> items, std::span<const Result> results, const Verdicts& verdicts);
   void give_back(bool all);
   void give_back(std::vector<std::vector<std::string>> receipts);
@@ -173,14 +180,17 @@ class AwsSubscription final : public Subscription {
   std::size_t asked_ = 0;  // How many messages the polls under way may bring.
   std::size_t turn_ = 0;
   std::size_t careful_ =
-      1;  // How many one receive asks for; it grows as long as nothing comes that was received before.
-  std::unordered_set<std::string> suspects_{};  // Given back, and not proven innocent.
-  Steady looked_{};                             // When what was under way had not come yet.
-  Steady filters_look_{};                       // When to see whether another that started beside us narrowed a filter.
+      1;                   // How many one receive asks for; it grows as long as nothing comes that was received before.
+  Steady looked_{};        // When what was under way had not come yet.
+  Steady filters_look_{};  // When to see whether another that started beside us narrowed a filter.
   WaitClock::time_point shelf_look_{}, types_look_{};
   bool shelf_away_ = false;
   std::shared_ptr<const std::vector<std::string>> types_{};
-  std::vector<Renewal> postponed_{};  // To be hidden until the store may be back.
+  std::vector<Renewal> postponed_{};      // To be hidden until the store may be back.
+  std::vector<Settlement> unreleased_{};  // The same, of the shelf: it holds them for us until it is told.
+  WaitClock::time_point release_look_{};
+  std::unordered_map<std::string, std::uint32_t> unfetched_{};  // What attempt it was before its payload was missing.
+  bool ending_ = false;                                         // Polls are taken to be given back.
   WaitClock::time_point store_rests_until_{};
   bool store_fails_ = false;
 
@@ -195,6 +205,7 @@ class AwsSubscription final : public Subscription {
   std::uint64_t settlements_ = 0;  // Grows with whatever makes room.
   std::size_t bytes_ = 0;
   bool running_alone_ = false;
+  std::unordered_set<std::string> suspects_{};  // Given back while they were to run alone, and not settled since.
 };
 
 }  // namespace tidings::transport::aws
