@@ -104,6 +104,24 @@ TEST_F(AwsRedrive, WhatCannotBeSentStays) {
   expect_redriven(12);
 }
 
+// It comes once more when somebody tries again, which whoever asked must know.
+TEST_F(AwsRedrive, WhatCannotBeDeletedIsTold) {
+  bury(1);
+  stub_.fail_entries("DeleteMessageBatch", std::vector<std::string>{"0"}, {false, "InternalError", "told to"}, 1);
+  ShelfQuery first;
+  first.ids = {"evt_0"};
+  first.limit = 1;
+  try {
+    (void)transport_->move(group_, first, ShelfAction::hand_out, {});
+    ADD_FAILURE() << "nothing was told";
+  } catch (const Error& error) {
+    EXPECT_TRUE(error.retryable());
+    EXPECT_NE(std::string(error.what()).find("still there"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(stub_.messages(dead_queue).size(), 1U);
+  expect_redriven(1);
+}
+
 TEST_F(AwsRedrive, ACorrectionNeedsAShelf) {
   bury(1);
   try {

@@ -158,6 +158,17 @@ TEST_F(AwsConsumer, TwelveHoursCountFromTheReceive) {
   EXPECT_EQ(subscription->renew(), std::vector{one[0].token});
 }
 
+TEST_F(AwsConsumer, ALeaseOfMoreThanTwelveHoursIsRefused) {
+  auto longer = interest();
+  longer.lease = std::chrono::hours(12) + std::chrono::seconds(1);
+  try {
+    (void)transport_->subscribe(longer);
+    FAIL() << "nothing was refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::not_supported) << error.what();
+  }
+}
+
 TEST_F(AwsConsumer, ARetryIsCutToWhatIsLeftOfTwelveHours) {
   auto whole = interest();
   whole.lease = std::chrono::hours(12);
@@ -371,6 +382,37 @@ TEST_F(AwsConsumer, DuplicatesHaveTokensOfTheirOwn) {
   EXPECT_TRUE(second[0].alone);
   EXPECT_EQ(settle(*subscription, second[0]).code, ErrorCode::ok) << "finished is finished";
   EXPECT_EQ(stub_.messages(queue).size(), 0U);
+}
+
+// Whoever had it may have died of it, or its lease ran out: a queue knows neither, and counts both.
+TEST_F(AwsConsumer, AttemptsAreReceivesAndCrashesUnknown) {
+  EXPECT_EQ(transport_->capabilities().attempts, Capabilities::Attempts::upper_bound);
+  EXPECT_FALSE(transport_->capabilities().counts_crashes);
+  const auto subscription = subscribe();
+  publish(1);
+  ASSERT_EQ(fetch(*subscription, 1).size(), 1U);
+  advance(Millis(31'000));
+  const auto others = open();
+  const auto theirs = others->subscribe(interest());
+  const auto again = fetch(*theirs, 1);
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].attempt, 2U);
+  EXPECT_EQ(again[0].crashes, 0U);
+}
+
+// SQS would do as it is told, and hand out at once what somebody else works on.
+TEST_F(AwsConsumer, AnOlderHandleHidesNothingThatOthersHold) {
+  const auto subscription = subscribe();
+  publish(1);
+  const auto ours = fetch(*subscription, 1);
+  ASSERT_EQ(ours.size(), 1U);
+  advance(Millis(31'000));
+  const auto others = open();
+  const auto theirs = others->subscribe(interest());
+  ASSERT_EQ(fetch(*theirs, 1).size(), 1U);
+  EXPECT_TRUE(settle(*subscription, ours[0], Kind::again).stale);
+  EXPECT_EQ(stub_.requests(hide), 0);
+  EXPECT_EQ(count(State::in_flight), 1U) << "it is theirs";
 }
 
 TEST_F(AwsConsumer, OrderIsNotReliedOn) {
