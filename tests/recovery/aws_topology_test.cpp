@@ -66,6 +66,30 @@ TEST_F(AwsTopology, ALowLimitIsRaisedAndAnothersTargetIsLeft) {
   EXPECT_TRUE(told("which somebody else set"));
 }
 
+TEST_F(AwsTopology, WhatTheQueueRefusesLiesInTheDeadLetters) {
+  (void)subscribe();
+  EXPECT_FALSE(told("may not send to")) << "what was just made is not told";
+  set_queue(queue, "Policy", "");
+  publish(1);
+  EXPECT_EQ(stub_.messages(dead_queue).size(), 1U);
+  EXPECT_EQ(stub_.undelivered(), 0) << "SNS drops what the dead letters' queue does not take either";
+}
+
+TEST_F(AwsTopology, ADeadLetterQueueThatRefusesTheTopicIsMended) {
+  (void)subscribe();
+  set_queue(dead_queue, "Policy", "");
+  const auto row = [&] {
+    for (const Check& each : transport_->diagnose()) {
+      if (each.check == std::string("policy of ") + dead_queue) return each.ok;
+    }
+    return ADD_FAILURE() << "the doctor does not look", false;
+  };
+  EXPECT_FALSE(row());
+  (void)open()->subscribe(interest());
+  EXPECT_TRUE(row());
+  EXPECT_TRUE(told(std::string("may not send to ") + dead_queue));
+}
+
 TEST_F(AwsTopology, ASubscriptionThatDropsIsMended) {
   (void)subscribe();
   set_subscription("RedrivePolicy", "");
