@@ -157,6 +157,7 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome, bool
     return postpone(std::move(held));
   }
   if (std::exchange(store_fails_, false)) store_.environment().log(LogLevel::info, "aws: payloads are fetched again");
+  forgive(held);
   if (outcome.gone) {
     return refuse_claim(std::move(held),
                         "its payload is gone: " + std::string(outcome.error->what()) + "; publish the event again");
@@ -165,7 +166,6 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome, bool
     return refuse_claim(std::move(held), "its payload " + pointer.key +
                                              " does not have the SHA-256 in its name: it was changed in the store");
   }
-  forgive(held);
   fill(held, outcome.bytes);
   held.delivery.type = core::envelope_text(held.delivery.envelope, "type");
   if (!held.shelf) learn_type(held.source, held.delivery.type);
