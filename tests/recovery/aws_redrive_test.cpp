@@ -107,12 +107,13 @@ TEST_F(AwsRedrive, WhatCannotBeSentStays) {
 // Who handles them meanwhile gives them up again at once: they were handed out, and lie there again.
 TEST_F(AwsRedrive, WhatComesBackMeanwhileIsNotHandedOutAgain) {
   bury(5);
+  const auto subscription = subscribe();
   stub_.deny("sqs:StartMessageMoveTask");
   auto moved = std::async(std::launch::async, [&] { return transport_->move(group_, {}, ShelfAction::hand_out, {}); });
   std::size_t buried = 0;
   while (moved.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
-    for (const Delivery& each : subscription_->fetch(Millis(50), {}).deliveries) {
-      EXPECT_EQ(settle(*subscription_, each, buried < 50 ? Kind::dead : Kind::done).code, ErrorCode::ok);
+    for (const Delivery& each : subscription->fetch(Millis(50), {}).deliveries) {
+      EXPECT_EQ(settle(*subscription, each, buried < 50 ? Kind::dead : Kind::done).code, ErrorCode::ok);
       ++buried;
     }
     advance(Millis(300));
