@@ -94,6 +94,13 @@ TEST(AwsRetry, KnowsTheNames) {
   EXPECT_EQ(of("InvalidAttributeValue"), Fault::sender);
 }
 
+TEST(AwsRetry, AWrongTimeHasManyNames) {
+  for (const char* code : {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture", "InvalidSignatureException",
+                           "SignatureDoesNotMatch"}) {
+    EXPECT_EQ(fault_of({.status = 403, .code = code}), Fault::skewed) << code;
+  }
+}
+
 TEST(AwsRetry, AnEntrysFlagSaysWhetherRepeatingHelps) {
   EXPECT_EQ(fault_of_entry("InternalError", false), Fault::passing);
   EXPECT_EQ(fault_of_entry("Whatever", false), Fault::passing);
