@@ -2,9 +2,11 @@
 #
 #   make           installs what is missing, builds, leaves build/release/bin/tidings
 #   make demo      seven services over HTTP, mail and a ledger, a crash, and the account: lost 0
+#   make demo-aws  the same on SNS and SQS, that is on an emulator on the loopback; needs npm
 #   make test      everything that must hold before a change goes in
 #   make bench     each figure beside its yardstick
 #   make soak      crashes without end: make soak SECONDS=3600
+#   make sabotage  the mistakes that one can make on AWS, one after the other: each must turn a test red
 #   make install   to PREFIX (/usr/local), below DESTDIR
 #   make package   the Debian packages tidings and libtidings-dev; leaves build/release/*.deb
 PREFIX ?= /usr/local
@@ -18,7 +20,7 @@ export BOOST_ROOT
 endif
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all demo test bench soak install package clean
+.PHONY: all demo demo-aws test bench soak sabotage install package clean
 all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD) --parallel $(JOBS) --target product
 
@@ -30,6 +32,10 @@ $(BUILD)/build.ninja:
 demo: all
 	@cmake --build $(BUILD) --parallel $(JOBS) --target demo
 	@$(BUILD)/bin/demo
+
+demo-aws: all
+	@cmake --build $(BUILD) --parallel $(JOBS) --target demo
+	@scripts/demo-aws
 
 test:
 	@scripts/setup test
@@ -46,6 +52,10 @@ soak:
 	@scripts/configure release -DTIDINGS_DEVELOPER=ON
 	@cmake --build $(BUILD) --parallel $(JOBS)
 	@scripts/soak $(SECONDS)
+
+sabotage:
+	@scripts/setup test
+	@scripts/sabotage tests/recovery/aws_sabotage.txt
 
 install: all
 	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix '$(PREFIX)'

@@ -263,8 +263,8 @@ void print_next(const Run& run, const Answered& example, const std::string& answ
             << "  " << tidings << " dlq retry --group payment events:booking --all --yes\n"
             << "  " << (run.binaries / "marketplace_payment").string() << ' ' << run.directory.string()
             << "   # payment once more, which handles what was retried; Ctrl-C ends it\n"
-            << "  " << tidings << " trace " << example.correlation_id << '\n'
-            << "files are in " << run.directory.string() << "; delete them when you are done\n\n";
+            << (history ? "  " + tidings + " trace " + example.correlation_id + "\n" : "") << "files are in "
+            << run.directory.string() << "; delete them when you are done\n\n";
 }
 
 int run_all(const Options& options, const fs::path& binaries) {

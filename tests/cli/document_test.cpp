@@ -55,7 +55,7 @@ TEST_F(Documents, ATemplateHoldsEveryPart) {
   for (const auto& [name, part] : members(value(text, "Resources"))) types.insert(value(part.text(), "Type"));
   EXPECT_EQ(types, (std::multiset<std::string>{"AWS::SNS::Subscription", "AWS::SNS::Topic", "AWS::SQS::Queue",
                                                "AWS::SQS::Queue", "AWS::SQS::Queue", "AWS::SQS::Queue",
-                                               "AWS::SQS::QueuePolicy"}));
+                                               "AWS::SQS::QueuePolicy", "AWS::SQS::QueuePolicy"}));
   for (const char* name : {"t-events-user", "t-search-events-user", "t-search-events-user-dlq", "t-commands-send_email",
                            "t-commands-send_email-dlq", "tidings:owner"}) {
     EXPECT_NE(text.find("\"" + std::string(name) + "\""), std::string::npos) << name;

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <mutex>
 
 #include "aws_recovery.hpp"
 #include "messages.hpp"
@@ -52,6 +53,25 @@ TEST_F(AwsService, KeepsWhatItWorksOnHidden) {
   EXPECT_EQ(count(State::in_flight) + count(State::visible), 0U);
   EXPECT_EQ(service.stats().handled, 1U);
   EXPECT_EQ(service.stats().stale, 0U);
+}
+
+// Another one works on it by now, and what this one does would be done twice.
+TEST_F(AwsService, WhoseMessageIsLostIsToldToStop) {
+  publish("lost", 1);
+  Service service(bus_, "g", {.lease = Millis(2'000), .max_events = 1});
+  stub_.fail_entries("ChangeMessageVisibilityBatch", std::vector<std::string>{"0"},
+                     {true, "MessageNotInflight", "told to"}, 1);
+  int calls = 0;
+  service.on<recovery::Work>([&](const DomainEvent<recovery::Work>&, Context& context) {
+    if (++calls > 1) return;
+    std::mutex mutex;
+    std::condition_variable_any changed;
+    std::unique_lock lock(mutex);
+    (void)changed.wait_for(lock, context.stop_token(), std::chrono::seconds(10), [] { return false; });
+    EXPECT_TRUE(context.stop_token().stop_requested());
+  });
+  service.run(std::stop_token{});
+  EXPECT_EQ(calls, 2) << "it came again when its lease was over";
 }
 
 // It costs itself, and none of those that its process held beside it.

@@ -29,6 +29,17 @@ TEST_F(AwsConsumer, APollWaitsTwentySeconds) {
   stop.request_stop();
 }
 
+// Whoever waits for two seconds may be gone then: a poll that went on would take what comes next for nobody.
+TEST_F(AwsConsumer, NoPollOutlastsItsFetch) {
+  const auto subscription = subscribe();
+  std::stop_source stop;
+  std::jthread fetcher([&] { (void)subscription->fetch(Millis(1'900), stop.get_token()); });
+  ASSERT_TRUE(stub_.await_polls(1));
+  advance(Millis(2'100));
+  EXPECT_TRUE(stub_.await_answered("ReceiveMessage", 1));
+  stop.request_stop();
+}
+
 TEST_F(AwsConsumer, NeverAsksForMoreThanThereIsRoomFor) {
   const auto subscription = subscribe(3);
   publish(8);
@@ -149,13 +160,23 @@ TEST_F(AwsConsumer, TwelveHoursCountFromTheReceive) {
   const auto one = fetch(*subscription, 1);
   ASSERT_EQ(one.size(), 1U);
   const auto step = Millis(20'000);
-  Millis passed{};
-  for (; passed + step < std::chrono::hours(12); passed += step) {
+  // The last of them asks for less than a lease: SQS refuses what ends behind the 12 h.
+  for (Millis passed{}; passed < std::chrono::hours(12); passed += step) {
     ASSERT_TRUE(subscription->renew().empty()) << "after " << passed.count() << " ms";
     advance(step);
   }
-  advance(step);
   EXPECT_EQ(subscription->renew(), std::vector{one[0].token});
+}
+
+TEST_F(AwsConsumer, ALeaseOfMoreThanTwelveHoursIsRefused) {
+  auto longer = interest();
+  longer.lease = std::chrono::hours(12) + std::chrono::seconds(1);
+  try {
+    (void)transport_->subscribe(longer);
+    FAIL() << "nothing was refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::not_supported) << error.what();
+  }
 }
 
 TEST_F(AwsConsumer, ARetryIsCutToWhatIsLeftOfTwelveHours) {
@@ -371,6 +392,76 @@ TEST_F(AwsConsumer, DuplicatesHaveTokensOfTheirOwn) {
   EXPECT_TRUE(second[0].alone);
   EXPECT_EQ(settle(*subscription, second[0]).code, ErrorCode::ok) << "finished is finished";
   EXPECT_EQ(stub_.messages(queue).size(), 0U);
+}
+
+// Whoever had it may have died of it, or its lease ran out: a queue knows neither, and counts both.
+TEST_F(AwsConsumer, AttemptsAreReceivesAndCrashesUnknown) {
+  EXPECT_EQ(transport_->capabilities().attempts, Capabilities::Attempts::upper_bound);
+  EXPECT_FALSE(transport_->capabilities().counts_crashes);
+  const auto subscription = subscribe();
+  publish(1);
+  ASSERT_EQ(fetch(*subscription, 1).size(), 1U);
+  advance(Millis(31'000));
+  const auto others = open();
+  const auto theirs = others->subscribe(interest());
+  const auto again = fetch(*theirs, 1);
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].attempt, 2U);
+  EXPECT_EQ(again[0].crashes, 0U);
+}
+
+// Each of them may have killed two processes. Those that are given back are received afresh while that one runs, and
+// do not count as killers once more.
+TEST_F(AwsConsumer, OfSeveralThatMayKillOneIsKept) {
+  stub_.set_out_of_order(true);
+  using Json = support::aws::Json;
+  (void)subscribe();
+  publish(8);
+  for (int death = 0; death < 2; ++death) {
+    ASSERT_EQ(sqs("ReceiveMessage", {{"MaxNumberOfMessages", Json(10)}, {"VisibilityTimeout", Json(30)}}).status, 200);
+    ASSERT_EQ(count(State::in_flight), 8U);
+    advance(Millis(31'000));
+  }
+  const auto subscription = subscribe();
+  publish(7);  // These come first, so that more and more are asked for at once.
+  const auto fresh = fetch(*subscription, 7);
+  ASSERT_EQ(fresh.size(), 7U);
+  EXPECT_TRUE(subscription->fetch(Millis(0), {}).deliveries.empty()) << "nothing runs beside a suspect";
+  EXPECT_EQ(count(State::in_flight), 8U);
+  EXPECT_EQ(count(State::visible), 7U);
+  for (const Delivery& each : fresh) EXPECT_EQ(settle(*subscription, each).code, ErrorCode::ok);
+  const auto suspect = fetch(*subscription, 1);
+  ASSERT_EQ(suspect.size(), 1U);
+  EXPECT_TRUE(suspect[0].alone);
+}
+
+// Whatever it is, it did not kill this process's predecessor.
+TEST_F(AwsConsumer, WhatComesAgainToAnOldProcessIsNotAlone) {
+  const auto others = open();
+  const auto theirs = others->subscribe(interest());
+  const auto subscription = subscribe();
+  publish(1);
+  ASSERT_EQ(fetch(*theirs, 1).size(), 1U);
+  advance(Millis(61'000));
+  const auto again = fetch(*subscription, 1);
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].attempt, 2U);
+  EXPECT_FALSE(again[0].alone);
+}
+
+// SQS would do as it is told, and hand out at once what somebody else works on.
+TEST_F(AwsConsumer, AnOlderHandleHidesNothingThatOthersHold) {
+  const auto subscription = subscribe();
+  publish(1);
+  const auto ours = fetch(*subscription, 1);
+  ASSERT_EQ(ours.size(), 1U);
+  advance(Millis(31'000));
+  const auto others = open();
+  const auto theirs = others->subscribe(interest());
+  ASSERT_EQ(fetch(*theirs, 1).size(), 1U);
+  EXPECT_TRUE(settle(*subscription, ours[0], Kind::again).stale);
+  EXPECT_EQ(stub_.requests(hide), 0);
+  EXPECT_EQ(count(State::in_flight), 1U) << "it is theirs";
 }
 
 TEST_F(AwsConsumer, OrderIsNotReliedOn) {

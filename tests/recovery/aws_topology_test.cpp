@@ -1,7 +1,6 @@
-// What is made and mended on AWS, what is published there, and what a shelf adds: each rule on a strict stand-in.
+// What is made and mended on AWS, and what a shelf adds: each rule on a strict stand-in.
 #include <gtest/gtest-spi.h>
 
-#include <atomic>
 #include <future>
 #include <set>
 #include <thread>
@@ -24,7 +23,6 @@ class AwsTopology : public AwsRecovery {
     return {ErrorCode::ok, "nothing was refused"};
   }
 };
-class AwsPublisher : public AwsRecovery {};
 class AwsShelf : public AwsTopology {};
 
 TEST_F(AwsTopology, LimitsAndRetentionLeaveRoom) {
@@ -66,6 +64,117 @@ TEST_F(AwsTopology, ALowLimitIsRaisedAndAnothersTargetIsLeft) {
   (void)open()->subscribe(interest());
   EXPECT_NE(attribute(queue, "RedrivePolicy").find("theirs"), std::string::npos) << "never clobbered";
   EXPECT_TRUE(told("which somebody else set"));
+}
+
+TEST_F(AwsTopology, WhatTheQueueRefusesLiesInTheDeadLetters) {
+  (void)subscribe();
+  EXPECT_FALSE(told("may not send to")) << "what was just made is not told";
+  set_queue(queue, "Policy", "");
+  publish(1);
+  EXPECT_EQ(stub_.messages(dead_queue).size(), 1U);
+  EXPECT_EQ(stub_.undelivered(), 0) << "SNS drops what the dead letters' queue does not take either";
+}
+
+TEST_F(AwsTopology, ADeadLetterQueueThatRefusesTheTopicIsMended) {
+  (void)subscribe();
+  set_queue(dead_queue, "Policy", "");
+  const auto row = [&] {
+    for (const Check& each : transport_->diagnose()) {
+      if (each.check == std::string("policy of ") + dead_queue) return each.ok;
+    }
+    return ADD_FAILURE() << "the doctor does not look", false;
+  };
+  EXPECT_FALSE(row());
+  (void)open()->subscribe(interest());
+  EXPECT_TRUE(row());
+  EXPECT_TRUE(told(std::string("may not send to ") + dead_queue));
+}
+
+TEST_F(AwsTopology, ASubscriptionThatDropsIsMended) {
+  (void)subscribe();
+  set_subscription("RedrivePolicy", "");
+  (void)open()->subscribe(interest());
+  EXPECT_NE(subscription_attribute("RedrivePolicy").find(stub_.queue_arn(dead_queue)), std::string::npos);
+  EXPECT_TRUE(told("drops what cannot be delivered"));
+}
+
+TEST_F(AwsTopology, ATopicMaySendBeforeItIsAskedTo) {
+  stub_.delay("Subscribe");  // It is subscribed, and whoever asked does not know.
+  auto joining = std::async(std::launch::async, [this] { return subscribe(); });
+  EXPECT_TRUE(stub_.await_held("Subscribe", 1));
+  publish(1);
+  EXPECT_EQ(stub_.messages(queue).size(), 1U);
+  EXPECT_EQ(stub_.undelivered(), 0) << "SNS drops what the queue does not take, and tries nothing again";
+  stub_.release("Subscribe");
+  EXPECT_NE(joining.get(), nullptr);
+}
+
+// AWS refuses to make once more what is there with other attributes.
+TEST_F(AwsTopology, WhatOthersMadeOtherwiseIsJoined) {
+  using Json = support::aws::Json;
+  ASSERT_EQ(
+      other_
+          .sns("CreateTopic",
+               {{"Name", topic}, {"Attributes.entry.1.key", "DisplayName"}, {"Attributes.entry.1.value", "Theirs"}})
+          .status,
+      200);
+  for (const char* name : {queue, dead_queue}) {
+    const Json others = Json::object({{"VisibilityTimeout", "77"}, {"MessageRetentionPeriod", "60000"}});
+    ASSERT_EQ(other_.sqs("CreateQueue", Json::object({{"QueueName", name}, {"Attributes", others}})).status, 200);
+  }
+  ASSERT_EQ(other_
+                .sns("Subscribe",
+                     {{"TopicArn", stub_.topic_arn(topic)}, {"Protocol", "sqs"}, {"Endpoint", stub_.queue_arn(queue)}})
+                .status,
+            200);
+  const Error refused = refusal([&] { (void)subscribe(); });
+  EXPECT_EQ(refused.code(), ErrorCode::ok) << refused.what();
+  EXPECT_EQ(attribute(queue, "VisibilityTimeout"), "77") << "what somebody chose stays";
+  EXPECT_EQ(attribute(queue, "MessageRetentionPeriod"), "60000");
+  publish(1);
+  EXPECT_EQ(stub_.messages(queue).size(), 1U);
+}
+
+TEST_F(AwsTopology, AQueueThatAnotherMakesMeanwhileIsJoined) {
+  using Json = support::aws::Json;
+  stub_.delay("GetQueueUrl");  // There was none when this one looked.
+  auto joining = std::async(std::launch::async, [this] { return refusal([&] { (void)subscribe(); }); });
+  EXPECT_TRUE(stub_.await_held("GetQueueUrl", 1));
+  const Json others = Json::object({{"MessageRetentionPeriod", "60000"}});
+  EXPECT_EQ(other_.sqs("CreateQueue", Json::object({{"QueueName", dead_queue}, {"Attributes", others}})).status, 200);
+  stub_.release("GetQueueUrl");
+  const Error refused = joining.get();
+  EXPECT_EQ(refused.code(), ErrorCode::ok) << refused.what();
+}
+
+TEST_F(AwsTopology, ASubscriptionThatAnotherMakesMeanwhileIsMended) {
+  stub_.delay("ListSubscriptionsByTopic");
+  auto joining =
+      std::async(std::launch::async, [this] { return refusal([&] { (void)subscribe(1, {"user.created"}); }); });
+  EXPECT_TRUE(stub_.await_held("ListSubscriptionsByTopic", 1));
+  EXPECT_EQ(other_
+                .sns("Subscribe", {{"TopicArn", stub_.topic_arn(topic)},
+                                   {"Protocol", "sqs"},
+                                   {"Endpoint", stub_.queue_arn(queue)},
+                                   {"Attributes.entry.1.key", "FilterPolicy"},
+                                   {"Attributes.entry.1.value", R"({"type":["user.deleted"]})"}})
+                .status,
+            200);
+  stub_.release("ListSubscriptionsByTopic");
+  const Error refused = joining.get();
+  EXPECT_EQ(refused.code(), ErrorCode::ok) << refused.what();
+  EXPECT_EQ(subscription_attribute("FilterPolicy"), R"({"type":["user.created","user.deleted"]})");
+  EXPECT_NE(subscription_attribute("RedrivePolicy").find(stub_.queue_arn(dead_queue)), std::string::npos);
+}
+
+// SQS has no peek: whoever looks by receiving hides messages from their consumers, and counts as an attempt.
+TEST_F(AwsTopology, LookingReceivesNothing) {
+  transport_ = open(with_shelf());
+  (void)subscribe();
+  publish(2);
+  EXPECT_EQ(transport_->describe("").at(0).groups.at(0).lag, 2U);
+  (void)transport_->shelf({stream, "g"}, {});
+  EXPECT_EQ(stub_.requests("ReceiveMessage"), 0);
 }
 
 TEST_F(AwsTopology, FiltersAreWidenedToTheUnion) {
@@ -260,113 +369,6 @@ TEST_F(AwsTopology, NobodyReachesAnotherMachine) {
   }
   ASSERT_GE(found.size(), 1) << "the guard said nothing";
   EXPECT_NE(std::string(found.GetTestPartResult(0).message()).find("192.0.2.1"), std::string::npos);
-}
-
-TEST_F(AwsPublisher, AnAnswerThatWasLostIsToldAndTheIdStays) {
-  (void)subscribe();
-  stub_.drop("PublishBatch", 1, support::AwsDrop::after);
-  auto results = try_publish(*transport_, {envelope(1)});
-  EXPECT_EQ(results[0].code, ErrorCode::ok);
-  EXPECT_TRUE(results[0].ambiguous);
-  const auto stored = stub_.messages(queue);
-  ASSERT_EQ(stored.size(), 2U);
-  EXPECT_EQ(stored[0].body, stored[1].body) << "the same id";
-  stub_.drop("PublishBatch", 1, support::AwsDrop::before);
-  results = try_publish(*transport_, {envelope(2)});
-  EXPECT_EQ(results[0].code, ErrorCode::ok);
-  EXPECT_EQ(stub_.messages(queue).size(), 3U);
-}
-
-TEST_F(AwsPublisher, DoubtStaysWithAnEntryThatIsSentOnceMore) {
-  (void)subscribe();
-  stub_.drop("PublishBatch", 1, support::AwsDrop::after);
-  std::atomic<int> seen{0};
-  stub_.fail_entries(
-      "PublishBatch", [&](const std::string&, const std::string&) { return ++seen == 2; },
-      {false, "InternalError", "told to"}, 1);
-  const auto results = try_publish(*transport_, {envelope(1)});
-  EXPECT_EQ(results[0].code, ErrorCode::ok) << results[0].message;
-  EXPECT_TRUE(results[0].ambiguous) << "the first attempt stored it";
-}
-
-TEST_F(AwsPublisher, EntriesAreRepeatedOneByOne) {
-  (void)subscribe();
-  stub_.fail_entries("PublishBatch", std::vector<std::string>{"1"}, {false, "InternalError", "told to"}, 1);
-  for (const Result& each : try_publish(*transport_, {envelope(1), envelope(2), envelope(3)}))
-    EXPECT_EQ(each.code, ErrorCode::ok) << each.message;
-  EXPECT_EQ(stub_.messages(queue).size(), 3U) << "nothing twice";
-  stub_.fail_entries("PublishBatch", std::vector<std::string>{"0"}, {true, "InvalidParameter", "told to"}, 1);
-  const int asked = stub_.requests("PublishBatch");
-  EXPECT_EQ(try_publish(*transport_, {envelope(4)})[0].code, ErrorCode::invalid);
-  EXPECT_EQ(stub_.requests("PublishBatch"), asked + 1);
-}
-
-TEST_F(AwsPublisher, BatchesAreCutByCountAndByBytes) {
-  (void)subscribe();
-  std::vector<std::string> many;
-  for (int i = 0; i < 25; ++i) many.push_back(envelope(i));
-  for (const Result& each : try_publish(*transport_, many)) EXPECT_EQ(each.code, ErrorCode::ok) << each.message;
-  EXPECT_EQ(stub_.requests("PublishBatch"), 3);
-  std::vector<std::string> large;
-  for (int i = 0; i < 4; ++i) large.push_back(envelope(100 + i, "user.created", 100'000));
-  for (const Result& each : try_publish(*transport_, large)) EXPECT_EQ(each.code, ErrorCode::ok) << each.message;
-  EXPECT_EQ(stub_.requests("PublishBatch"), 5) << "two of 100,000 bytes fit in 256 KiB, three do not";
-  const int asked = stub_.requests();
-  EXPECT_EQ(try_publish(*transport_, {envelope(9, "user.created", 262'144)})[0].code, ErrorCode::too_large);
-  EXPECT_EQ(stub_.requests(), asked) << "refused before it is sent";
-}
-
-TEST_F(AwsPublisher, OneThatIsRefusedDoesNotRefuseItsNeighbours) {
-  (void)subscribe();
-  stub_.fail_next("PublishBatch", 1, {.status = 400, .code = "BatchRequestTooLong", .message = "told to"});
-  for (const Result& each : try_publish(*transport_, {envelope(1), envelope(2)}))
-    EXPECT_EQ(each.code, ErrorCode::ok) << each.message;
-}
-
-TEST_F(AwsPublisher, AStreamThatIsDeniedDoesNotRefuseAnother) {
-  (void)subscribe();
-  stub_.deny("sns:CreateTopic", "*t-events-order");
-  const std::string one = envelope(1), two = envelope(2);
-  const Outgoing items[] = {{.stream = "events:order", .id = "evt_1", .type = "order.placed", .envelope = one},
-                            {.stream = stream, .id = "evt_2", .type = "user.created", .envelope = two}};
-  std::vector<Result> results(2);
-  transport_->publish(items, Level::replicated, Millis(5'000), results);
-  EXPECT_EQ(results[0].code, ErrorCode::unauthorized);
-  EXPECT_EQ(results[1].code, ErrorCode::ok) << results[1].message;
-}
-
-TEST_F(AwsPublisher, WhatIsUnderWayAtTheDeadlineIsNeverOk) {
-  (void)subscribe();
-  stub_.delay("PublishBatch");
-  std::vector<Result> results = try_publish(*transport_, {envelope(1)}, stream, "", Millis(300));
-  EXPECT_EQ(results[0].code, ErrorCode::timeout);
-  stub_.release("PublishBatch");
-}
-
-TEST_F(AwsPublisher, OnlyTheTypeIsAnAttribute) {
-  (void)subscribe();
-  publish(1);
-  EXPECT_EQ(stub_.messages(queue).at(0).attributes.size(), 1U) << "SNS discards what has more than ten";
-  EXPECT_EQ(stub_.undelivered(), 0);
-}
-
-TEST_F(AwsPublisher, ABodyThatWasStoredOtherwiseIsSentAgain) {
-  auto mail = interest();
-  mail.streams = {"commands:send.email"};
-  const auto subscription = transport_->subscribe(mail);
-  stub_.corrupt_md5(1);
-  const auto results = try_publish(*transport_, {envelope(1)}, "commands:send.email");
-  EXPECT_EQ(results[0].code, ErrorCode::ok) << results[0].message;
-  EXPECT_TRUE(results[0].ambiguous);
-}
-
-TEST_F(AwsPublisher, ThrottlesAndDownTimesAreWaitedOut) {
-  (void)subscribe();
-  for (const auto& [status, code] : {std::pair{400, "Throttling"}, std::pair{503, "ServiceUnavailable"},
-                                     std::pair{500, "InternalFailure"}, std::pair{429, "ThrottledException"}}) {
-    stub_.fail_next("PublishBatch", 2, {.status = status, .code = code, .message = "told to"});
-    EXPECT_EQ(try_publish(*transport_, {envelope(1)})[0].code, ErrorCode::ok) << code;
-  }
 }
 
 TEST_F(AwsShelf, WithoutOneEachVerbIsRefusedInASentence) {

@@ -15,19 +15,6 @@ app.server.prependListener('request', (request) => {
   const target = request.headers['x-amz-target'];
   count(target === undefined ? 'Form' : target.slice(target.indexOf('.') + 1));
 });
-// A poll ends with its client. The emulator would go on with it, and hand out to nobody what others give back meanwhile.
-const answers = new AsyncLocalStorage();
-app.addHook('preHandler', (request, reply, done) => answers.run(reply.raw, done));
-const waits = SqsQueue.prototype.waitForMessages;
-SqsQueue.prototype.waitForMessages = function (seconds) {
-  const waiting = waits.call(this, seconds);
-  const poll = this.pollWaiters.at(-1);
-  answers.getStore().once('close', () => {
-    clearTimeout(poll.timer);
-    this.pollWaiters = this.pollWaiters.filter((each) => each !== poll);
-  });
-  return waiting;
-};
 await app.listen({ host: '127.0.0.1', port: 0 });
 console.log(`http://127.0.0.1:${app.server.address().port} ${region}`);
 for await (const line of readline.createInterface({ input: process.stdin })) {

@@ -108,6 +108,17 @@ TEST_F(AwsClient, SpeaksBothLanguages) {
   EXPECT_EQ(aws->credential_source(), "environment");
 }
 
+TEST_F(AwsClient, GoesToTheEndpointWhateverAQueuesUrlSays) {
+  Responder server([](const Asked&) { return Answer{.body = "{}"}; });
+  const Call call{.service = Service::sqs,
+                  .operation = "ReceiveMessage",
+                  .body = R"({"QueueUrl":"http://127.0.0.1:1/123456789012/orders"})"};
+  const Reply reply = client(server)->run(call, soon());
+  ASSERT_TRUE(reply.ok()) << reply.safe;
+  EXPECT_EQ(server.asked().at(0).target, "/");
+  EXPECT_EQ(server.asked().at(0).headers.at("host"), server.host());
+}
+
 TEST_F(AwsClient, WhatIsSignedIsWhatIsSent) {
   Responder server([](const Asked&) { return Answer{.body = "{}"}; });
   const auto aws = client(server);

@@ -426,6 +426,29 @@ TEST(AwsCredentials, AnInstancesRole) {
   EXPECT_EQ(machine.asked.size(), before);
 }
 
+TEST(AwsCredentials, PlacesAreAskedInTheOrderOfAwssTools) {
+  Machine machine;
+  machine.answer = [](Exchange& exchange) {
+    if (exchange.method == "POST") return say(exchange, 200, lent("AssumeRoleWithWebIdentity", "WEB"));
+    if (exchange.method == "PUT") return say(exchange, 200, "S3CR3TIMDS");
+    if (exchange.url.ends_with("/security-credentials/")) return say(exchange, 200, "my-role");
+    const std::string id = exchange.url.find("//169.254.170.2/") != std::string::npos ? "BOX" : "VM";
+    say(exchange, 200, R"({"AccessKeyId":")" + id + R"(","SecretAccessKey":"S3CR3T","Token":"T"})");
+  };
+  machine.files["/me/.aws/credentials"] = "[default]\naws_access_key_id = FILE\naws_secret_access_key = S3CR3T\n";
+  machine.files["/var/token"] = "S3CR3T";
+  machine.variables.insert({{"AWS_WEB_IDENTITY_TOKEN_FILE", "/var/token"},
+                            {"AWS_ROLE_ARN", "arn:r"},
+                            {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2"}});
+  EXPECT_EQ(machine.find_all().keys.id, "FILE");
+  machine.files.erase("/me/.aws/credentials");
+  EXPECT_EQ(machine.find_all().keys.id, "WEB");
+  machine.variables.erase("AWS_WEB_IDENTITY_TOKEN_FILE");
+  EXPECT_EQ(machine.find_all().keys.id, "BOX");
+  machine.variables.erase("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+  EXPECT_EQ(machine.find_all().keys.id, "VM");
+}
+
 TEST(AwsCredentials, NowhereAnyIsSaidSo) {
   Machine machine;
   EXPECT_THAT(machine.refused(), HasSubstr("aws configure"));
@@ -486,8 +509,7 @@ TEST(AwsCredentialStore, OneLooksForAll) {
   bool fails = true;
   CredentialStore store(
       [&](WaitClock::time_point) {
-        ++loads;
-        all_wait.wait();
+        if (++loads == 1) all_wait.wait();
         if (fails) throw Error(ErrorCode::unavailable, true, "aws: not now");
         return Credentials{{"K", "s", ""}, std::nullopt, ""};
       },

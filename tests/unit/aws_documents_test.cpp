@@ -105,7 +105,7 @@ TEST(AwsDocuments, ATemplateMakesWhatTheTransportMakes) {
   }
   EXPECT_EQ(kinds, (std::map<std::string, int>{{"AWS::SNS::Topic", 1},
                                                {"AWS::SQS::Queue", 4},
-                                               {"AWS::SQS::QueuePolicy", 1},
+                                               {"AWS::SQS::QueuePolicy", 2},
                                                {"AWS::SNS::Subscription", 1}}));
   const std::string text = document->text();
   for (const char* each : {"\"maxReceiveCount\":1000", "1209600", "\"RawMessageDelivery\":true", "\"tidings:owner\"",

@@ -186,6 +186,15 @@ TEST(AwsSqs, ReadsMessages) {
   EXPECT_THROW(static_cast<void>(sqs::read_receive_message(R"({"Messages":[{]})")), Error);
 }
 
+TEST(AwsSqs, AMessageWhoseAttributesChangedIsNotIntact) {
+  const std::vector<sqs::Inbound> messages = sqs::read_receive_message(
+      R"({"Messages":[{"MessageId":"m","ReceiptHandle":"r","MD5OfBody":"58fd9edd83341c29f1aebba81c31e257","Body":"derp",)"
+      R"("MD5OfMessageAttributes":"994258b45346a2cc3f9cbb611aa7af30",)"
+      R"("MessageAttributes":{"timestamp":{"StringValue":"1493147359902","DataType":"Number"}}}]})");
+  ASSERT_EQ(messages.size(), 1U);
+  EXPECT_FALSE(messages[0].intact);
+}
+
 TEST(AwsSqs, KnowsWhatItTakes) {
   EXPECT_TRUE(sqs::takes_body("{\"a\":\t\"ü€𝄞\"}\r\n"));
   EXPECT_TRUE(sqs::takes_body("\xef\xbf\xbd"));

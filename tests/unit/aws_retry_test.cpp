@@ -39,6 +39,11 @@ TEST(AwsRetry, ReadsBothSpellingsOfSqs) {
   EXPECT_EQ(read_json_refusal(403, R"({"Message":"with a capital"})", "").message, "with a capital");
 }
 
+TEST(AwsRetry, ANameThatIsNewMayHaveAnOlderOne) {
+  EXPECT_EQ(fault_of({.status = 400, .code = "NobodyKnowsIt", .query_code = "QueueDoesNotExist"}), Fault::not_found);
+  EXPECT_EQ(fault_of({.status = 400, .code = "QueueDoesNotExist", .query_code = "NobodyKnowsIt"}), Fault::not_found);
+}
+
 TEST(AwsRetry, ReadsRefusalsInXml) {
   const Refusal refusal =
       read_xml_refusal(403,

@@ -156,6 +156,13 @@ void check_queue(Store& store, const std::string& url, const Names::Queue& names
   const Attributes set = store.topology().subscription_attributes(subscription, deadline_in(patience));
   checks.push_back({"redrive of the subscription of " + name, read_redrive(value_of(set, "RedrivePolicy")).has_value(),
                     value_of(set, "RedrivePolicy"), "without one SNS drops what it may not deliver"});
+  const std::string dead = store.topology().find_queue(
+      store.topology().names().dead_letter_queue(names.stream, names.group), deadline_in(patience));
+  if (dead.empty()) return;
+  const Attributes dead_has = store.topology().queue_attributes(dead, deadline_in(patience));
+  checks.push_back({"policy of " + std::string(sqs::name_of_url(dead)),
+                    lets_topic_send(value_of(dead_has, "Policy"), value_of(dead_has, "QueueArn"), topic),
+                    "whether " + topic + " may send to it", "start a program once with topology=create"});
 }
 
 }  // namespace

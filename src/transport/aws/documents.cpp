@@ -165,18 +165,21 @@ std::string aws_cloudformation(const AwsPlan& plan) {
                              arn_of(dead) + R"(,"maxReceiveCount":)" + std::to_string(transport::aws::native_limit) +
                              "}" + tags));
     if (commands) continue;
-    const std::string allowed = logical("Policy", stream);
-    parts.push_back(part(
-        allowed, "AWS::SQS::QueuePolicy",
-        R"("Queues":[)" + reference(queue) +
-            R"(],"PolicyDocument":{"Version":"2012-10-17","Statement":[{"Sid":"TidingsTopic","Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":)" +
-            arn_of(queue) + R"(,"Condition":{"ArnEquals":{"aws:SourceArn":)" + reference(topic) + "}}}]}"));
-    // Only behind the policy: SNS drops what it may not deliver.
+    const std::string allowed = logical("Policy", stream), allowed_dead = logical("DeadPolicy", stream);
+    for (const auto& [name, to] : {std::pair(allowed, queue), std::pair(allowed_dead, dead)}) {
+      parts.push_back(part(
+          name, "AWS::SQS::QueuePolicy",
+          R"("Queues":[)" + reference(to) +
+              R"(],"PolicyDocument":{"Version":"2012-10-17","Statement":[{"Sid":"TidingsTopic","Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":)" +
+              arn_of(to) + R"(,"Condition":{"ArnEquals":{"aws:SourceArn":)" + reference(topic) + "}}}]}"));
+    }
+    // Only behind the policies: SNS drops what it may not deliver.
     std::string subscription =
         part(logical("Subscription", stream), "AWS::SNS::Subscription",
              R"("TopicArn":)" + reference(topic) + R"(,"Protocol":"sqs","Endpoint":)" + arn_of(queue) +
                  R"(,"RawMessageDelivery":true,"RedrivePolicy":{"deadLetterTargetArn":)" + arn_of(dead) + "}");
-    subscription.insert(subscription.size() - 1, R"(,"DependsOn":)" + quoted(allowed));
+    subscription.insert(subscription.size() - 1,
+                        R"(,"DependsOn":[)" + quoted(allowed) + "," + quoted(allowed_dead) + "]");
     parts.push_back(std::move(subscription));
   }
   std::string out =

@@ -15,6 +15,7 @@ constexpr std::chrono::milliseconds beyond_poll{10'000};
 constexpr std::size_t most_polls = 8;  // Of one queue, while it is full.
 constexpr Millis shelf_pause{250}, shelf_away_pause{1'000};
 constexpr unsigned turn_seconds = 1;
+constexpr Millis comes_again{5'000};
 // How long a receive may take whose answer is there, and how long is waited for one that may just have been answered.
 constexpr std::chrono::milliseconds longest_answer{1'000}, last_look{50};
 constexpr std::chrono::milliseconds turn_look{50};
@@ -68,7 +69,11 @@ void AwsSubscription::poll(Millis wait) {
   if (!alone_.empty()) return;
   // Where there is no room for all, each has its turn of a second: one that is idle must not hold up the others.
   const bool in_turns = sources_.size() > interest_.events;
-  start_polls(wait.count() == 0 ? 0 : in_turns ? turn_seconds : longest_poll);
+  // Nor does a poll outlast a short wait: should that one not ask again, what comes a moment later would be handed out
+  // to nobody. Who waits for longer, as a service does, asks again and again.
+  const auto seconds =
+      static_cast<unsigned>(std::chrono::ceil<std::chrono::seconds>(std::min(wait, comes_again)).count());
+  start_polls(in_turns ? std::min(seconds, turn_seconds) : wait < comes_again ? seconds : longest_poll);
 }
 
 // A stream at rest keeps no more of the room than its share, which another may need before anything comes.
@@ -178,20 +183,20 @@ void AwsSubscription::take(Poll& poll, Steady at) {
 }
 
 // Should it kill this process, too, then it alone has been received once more: what else may have killed the last one
-// can be received at once, and is done with when this one comes again.
+// can be received at once, and is done with when this one comes again. What was received no more than twice may as well
+// come from a process that was stopped, and is run one by one as it came.
 void AwsSubscription::keep_one_suspect() {
   std::vector<std::vector<std::string>> receipts(sources_.size());
   {
     const std::lock_guard lock(mutex_);
-    const auto fewer = [](const Held& a, const Held& b) {
-      return std::pair(a.shelf.has_value(), a.receives) < std::pair(b.shelf.has_value(), b.receives);
-    };
-    const auto kept = std::min_element(alone_.begin(), alone_.end(), fewer);
-    if (kept == alone_.end() || kept->shelf) return;
+    const auto is_single = [](const Held& each) { return !each.shelf && each.receives > 2; };
+    if (std::none_of(alone_.begin(), alone_.end(), is_single)) return;
     careful_ = 1;
-    if (!running_alone_) std::iter_swap(alone_.begin(), kept);
-    for (auto each = alone_.begin() + (running_alone_ ? 0 : 1); each != alone_.end();) {
-      if (each->shelf) {
+    std::stable_sort(alone_.begin(), alone_.end(),
+                     [](const Held& a, const Held& b) { return a.receives < b.receives; });
+    const bool first_runs = !running_alone_ && is_single(alone_.front());
+    for (auto each = alone_.begin() + (first_runs ? 1 : 0); each != alone_.end();) {
+      if (!is_single(*each)) {
         ++each;
         continue;
       }
@@ -233,7 +238,7 @@ void AwsSubscription::end_polls() {
   const auto begun = WaitClock::now();
   ending_ = true;  // A queue that somebody removed is left removed.
   if (flight_) flight_->send_no_more();
-  while (flight_ && flight_->under_way() > 0) {
+  while (flight_ && !polls_.empty()) {
     auto until = begun + last_look;
     for (const auto& poll : polls_) until = std::max(until, poll->asked + longest_answer);
     try {

@@ -143,18 +143,17 @@ std::string Topology::make_queue(const std::string& name, bool& made, std::strin
 Queue Topology::make(const std::string& name, const std::string& dead_name, std::string_view owner,
                      WaitClock::time_point deadline) {
   Queue queue{.name = name};
-  bool dead_made = false;
   if (mode_ == TopologyMode::none) {
     queue.url = make_queue(name, queue.made, owner, deadline);
     queue.dead_url = find_queue(dead_name, deadline);
     return queue;
   }
-  queue.dead_url = make_queue(dead_name, dead_made, {}, deadline);
+  queue.dead_url = make_queue(dead_name, queue.dead_made, {}, deadline);
   queue.url = make_queue(name, queue.made, owner, deadline);
   const Attributes has = queue_attributes(queue.url, deadline), dead_has = queue_attributes(queue.dead_url, deadline);
   queue.arn = arn_of(has);
   if (value_of(dead_has, "MessageRetentionPeriod") < dead_retention &&
-      value_of(dead_has, "MessageRetentionPeriod").size() <= dead_retention.size() && !dead_made) {
+      value_of(dead_has, "MessageRetentionPeriod").size() <= dead_retention.size() && !queue.dead_made) {
     tell(dead_name + " keeps dead letters for less than 14 days, counted from when they were published first");
   }
   mend_queue(queue, has, {}, arn_of(dead_has), deadline);
@@ -203,8 +202,11 @@ Queue Topology::join(std::string_view stream, std::string_view service, const st
   }
   if (mode_ == TopologyMode::none) return queue;
   const std::string topic_arn = topic(stream, deadline);
-  const std::string dead_arn = arn_of(queue_attributes(queue.dead_url, deadline));
-  // First may the topic send, then it is asked to: SNS drops what it may not deliver.
+  const Attributes dead_has = queue_attributes(queue.dead_url, deadline);
+  const std::string dead_arn = arn_of(dead_has);
+  const Queue dead{.name = dead_name, .url = queue.dead_url, .arn = dead_arn, .made = queue.dead_made};
+  // First may the topic send, to the dead letters also, then it is asked to: SNS drops what it may not deliver.
+  mend_queue(dead, dead_has, topic_arn, {}, deadline);
   mend_queue(queue, queue_attributes(queue.url, deadline), topic_arn, {}, deadline);
   subscribe(queue, topic_arn, dead_arn, types, deadline);
   return queue;

@@ -37,6 +37,7 @@ struct Queue {
   std::optional<std::set<std::string>> filter{};
   bool everything = false;  ///< Some instance handles every type.
   bool made = false;        ///< It was not there before.
+  bool dead_made = false;   ///< Nor was the one of its dead letters.
 };
 
 /// The first part of ARNs in a region: `aws`, `aws-cn` or `aws-us-gov`.
