@@ -142,7 +142,6 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome, bool
   if (!waited_for && !claim.late && (fault == Fault::timeout || fault == Fault::passing)) {
     claim.late = true;  // Its store is not to blame.
     claim.started = false;
-    claim.work = {};
     return;
   }
   Held held = take_out(claim);
