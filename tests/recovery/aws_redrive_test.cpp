@@ -139,6 +139,34 @@ TEST_F(AwsRedrive, WhatCannotBeDeletedIsTold) {
   expect_redriven(1);
 }
 
+// A console that polls hides them for a moment; they are held all the same.
+TEST_F(AwsRedrive, WhatSomebodyLooksAtCounts) {
+  bury(2);
+  using Json = support::aws::Json;
+  ASSERT_EQ(sqs("ReceiveMessage", {{"MaxNumberOfMessages", Json(10)}}, dead_queue).status, 200);
+  EXPECT_EQ(transport_->describe(stream).at(0).groups.at(0).dead_letters, 2U);
+  GroupChange remove;
+  remove.kind = GroupChange::Kind::remove;
+  EXPECT_THROW(transport_->change(group_, remove), Error);
+}
+
+TEST_F(AwsRedrive, AQueueOfDeadLettersThatIsGoneIsMadeAgain) {
+  const auto subscription = subscribe();
+  publish(1);
+  const auto one = fetch(*subscription, 1);
+  ASSERT_EQ(one.size(), 1U);
+  ASSERT_EQ(sqs("DeleteQueue", {}, dead_queue).status, 200);
+  advance(Millis(61'000 - 45'000));
+  EXPECT_TRUE(subscription->renew().empty());
+  advance(Millis(61'000 - 16'000 - 20'000));
+  EXPECT_TRUE(subscription->renew().empty());
+  advance(Millis(20'500));
+  const Result first = settle(*subscription, one[0], Kind::dead);
+  EXPECT_TRUE(first.retryable) << first.message;
+  EXPECT_EQ(settle(*subscription, one[0], Kind::dead).code, ErrorCode::ok);
+  EXPECT_EQ(count_of(dead_queue), 1U);
+}
+
 TEST_F(AwsRedrive, ACorrectionNeedsAShelf) {
   bury(1);
   try {

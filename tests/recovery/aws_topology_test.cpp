@@ -267,6 +267,13 @@ TEST_F(AwsTopology, OfTwoServicesAtOnceOneOwnsTheCommand) {
   }
 }
 
+TEST_F(AwsTopology, TheOwnerOfACommandIsTold) {
+  auto mine = interest();
+  mine.streams = {"commands:send.email"};
+  const auto subscription = transport_->subscribe(mine);
+  EXPECT_EQ(transport_->describe("commands:send.email").at(0).groups.at(0).owner, "g");
+}
+
 // Each may have read its own name after it wrote it, and before the other wrote.
 TEST_F(AwsTopology, WhoLostACommandInTheMomentOfTakingItFindsOut) {
   auto mine = interest();

@@ -138,5 +138,24 @@ TEST(AwsClaim, ABucketIsAHostOnAmazonsOwnAddressAlone) {
   EXPECT_EQ(endpoint_of("events", "http://127.0.0.1:4566/"), "http://127.0.0.1:4566/events");
 }
 
+// A region becomes part of the name of the host that is asked; and a shelf in memory forgets what it must keep.
+TEST(AwsOptions, RefuseWhatWouldLeadAstray) {
+  for (const char* url : {"aws://eu-west-1%2Fx?prefix=t", "aws://bad_region!?prefix=t", "aws://eu-west-1:80?prefix=t",
+                          "aws://eu-west-1?prefix=t&shelf=memory:"}) {
+    EXPECT_THROW((void)options_of(Url::parse(url)), Error) << url;
+  }
+}
+
+TEST(AwsOptions, AnEndpointWithASecretIsNotRepeated) {
+  for (const char* endpoint : {"http://user:geheim@127.0.0.1:9", "http://127.0.0.1:9?AWSAccessKeyId=geheim"}) {
+    try {
+      const Client client({.region = "eu-west-1", .endpoint = endpoint});
+      ADD_FAILURE() << "it was taken: " << endpoint;
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).find("geheim"), std::string::npos) << error.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tidings::transport::aws

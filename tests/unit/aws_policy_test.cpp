@@ -20,6 +20,15 @@ TEST(AwsNames, AreThoseOfTheDesign) {
   EXPECT_EQ(names.queue("commands:send_email.now", "commands"), "prod-commands-send__email_now");
 }
 
+// Others may have names under our prefix; they are no streams, and keep nobody from listing ours.
+TEST(AwsNames, OfOthersAreNoStreams) {
+  const Names names("p");
+  for (const char* name : {"p-g-events-x.fifo", "p-commands-", "p-g-events-", "p-g-events-A b"})
+    EXPECT_FALSE(names.group_of_queue(name)) << name;
+  EXPECT_FALSE(names.stream_of_topic("p-events-x.fifo"));
+  EXPECT_FALSE(names.stream_of_topic("p-events-"));
+}
+
 TEST(AwsNames, AreReadBack) {
   const Names names("prod");
   for (const auto& [stream, group] : {std::pair{"events:user", "search"}, std::pair{"events:events-user", "a"},

@@ -16,12 +16,15 @@ namespace tidings::cli {
 namespace {
 
 constexpr Millis longest_wait{30'000};
+// What lies in a store of payloads may be as large as that takes.
+constexpr std::size_t largest_event = 64U << 20;
 
 Bus open_once(const std::string& url, const std::string& source, Millis connect) {
   try {
     BusOptions options;
     options.source = source;
     options.connect = connect;
+    if (Url::parse(url).option("payloads")) options.largest_event = largest_event;
     return Bus::open(url, options);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::invalid || error.code() == ErrorCode::not_supported) throw UsageError(error.what());

@@ -23,12 +23,11 @@ int run_groups(const Common& common, const GroupsArguments& arguments) {
   Listing listing(common.format_or(Format::table), {"STREAM", "GROUP", "LAG", "PENDING", "RETRYING", "DEAD", "HANDLED",
                                                     "IGNORED", "OLDEST", "CONSUMERS", "TYPES", "STATE"});
   for (const transport::GroupInfo& group : list_groups(bus.transport(), arguments.stream)) {
-    listing.add(
-        group_json(group),
-        {group.stream, group.owner.empty() ? group.group : group.group + " (" + group.owner + ")", cell(group.lag),
-         std::to_string(group.pending), std::to_string(group.retrying), std::to_string(group.dead_letters),
-         cell(group.handled), cell(group.ignored), cell(group.oldest_age), std::to_string(group.consumers),
-         joined(group.types), group.paused ? "paused" : "running"});
+    listing.add(group_json(group),
+                {group.stream, group.owner.empty() ? group.group : group.group + " (" + group.owner + ")",
+                 cell(group.lag), std::to_string(group.pending), std::to_string(group.retrying),
+                 std::to_string(group.dead_letters), cell(group.handled), cell(group.ignored), cell(group.oldest_age),
+                 std::to_string(group.consumers), joined(group.types), group.paused ? "paused" : "running"});
   }
   listing.finish();
   return exit_ok;

@@ -195,6 +195,8 @@ int run_tail(const Common& common, const TailArguments& arguments) {
   if (!bus) return interrupt.exit_code();
   transport::Transport& transport = bus->transport();
   EventPrinter printer(common.format_or(Format::jsonl));
+  // An engine without history says what it needs.
+  if (!transport.capabilities().read) (void)transport.read({.stream = arguments.streams.front()}, {});
   std::vector<Place> places;
   for (const std::string& stream : arguments.streams) places.push_back({stream, end_of(transport, stream)});
   if (arguments.from.empty()) {

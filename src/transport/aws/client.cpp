@@ -101,7 +101,9 @@ struct Client::Task : Exchange {
 
 Client::Place Client::place_of(std::string url) {
   const auto refuse = [&](const char* why) {
-    throw Error(ErrorCode::invalid, "aws: the endpoint " + core::for_message(url, 200) + ' ' + why +
+    // What stands before an @ or behind a question mark may be a secret.
+    const std::size_t shown = url.find_first_of("@?#") == std::string::npos ? 200 : 0;
+    throw Error(ErrorCode::invalid, "aws: the endpoint " + core::for_message(url.substr(0, shown), 200) + ' ' + why +
                                         "; write it as https://HOST or http://HOST:PORT");
   };
   const bool plain = url.starts_with("http://");

@@ -66,9 +66,12 @@ GroupInfo info_of(Store& store, const std::string& url, const Names::Queue& name
   const std::string dead = store.topology().find_queue(
       store.topology().names().dead_letter_queue(names.stream, names.group), deadline_in(patience));
   if (!dead.empty()) {
-    info.dead_letters =
-        number_of(store.topology().queue_attributes(dead, deadline_in(patience)), "ApproximateNumberOfMessages");
+    const Attributes letters = store.topology().queue_attributes(dead, deadline_in(patience));
+    // Whoever looks at them hides them for a moment.
+    for (const char* state : {"", "NotVisible", "Delayed"})
+      info.dead_letters += number_of(letters, std::string("ApproximateNumberOfMessages") + state);
   }
+  if (is_command_stream(names.stream)) info.owner = store.topology().owner_of(url, deadline_in(patience));
   return info;
 }
 
@@ -84,7 +87,7 @@ void add_shelf(Store& store, GroupInfo& info) {
       info.consumers = group.consumers;
       info.types = group.types;
       info.paused = group.paused;
-      info.owner = group.owner;
+      if (!group.owner.empty()) info.owner = group.owner;
     }
   }
 }
@@ -140,6 +143,9 @@ void check_queue(Store& store, const std::string& url, const Names::Queue& names
   const std::string name(sqs::name_of_url(url));
   const Attributes has = store.topology().queue_attributes(url, deadline_in(patience));
   const auto redrive = read_redrive(value_of(has, "RedrivePolicy"));
+  const std::string dead_name = store.topology().names().dead_letter_queue(names.stream, names.group);
+  checks.push_back({"dead letters of " + name, !store.topology().find_queue(dead_name, deadline_in(patience)).empty(),
+                    "whether " + dead_name + " exists", "start its service once with topology=create, which makes it"});
   checks.push_back({"redrive of " + name, redrive && redrive->receives >= native_limit,
                     redrive ? "after " + std::to_string(redrive->receives) + " receives to " + redrive->target : "none",
                     "start a program once with topology=create; receives count also where nothing failed"});

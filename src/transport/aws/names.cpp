@@ -40,6 +40,16 @@ std::string unescaped(std::string_view name) {
   return out;
 }
 
+// Others may have names under the prefix too, which are no streams of ours.
+std::optional<std::string> checked(std::string stream) {
+  try {
+    check_stream(stream);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  return stream;
+}
+
 void check_length(const std::string& name, std::size_t most, std::string_view what) {
   if (name.size() <= most) return;
   throw Error(ErrorCode::invalid, "the name \"" + name + "\" has " + std::to_string(name.size()) +
@@ -100,18 +110,22 @@ std::string Names::dead_letter_queue(std::string_view stream, std::string_view g
 
 std::optional<std::string> Names::stream_of_topic(std::string_view topic) const {
   const std::string start = prefix_ + "-events-";
-  if (!topic.starts_with(start) || topic.size() == start.size()) return std::nullopt;
-  return std::string(events) + std::string(topic.substr(start.size()));
+  if (!topic.starts_with(start)) return std::nullopt;
+  return checked(std::string(events) + std::string(topic.substr(start.size())));
 }
 
 std::optional<Names::Queue> Names::group_of_queue(std::string_view queue) const {
   if (!queue.starts_with(prefix_ + "-") || queue.ends_with(dead)) return std::nullopt;
   const std::string_view rest = queue.substr(prefix_.size() + 1);
+  const auto queue_of = [](std::optional<std::string> stream, std::string_view group) {
+    return stream ? std::optional(Queue{std::move(*stream), std::string(group)}) : std::nullopt;
+  };
   if (rest.starts_with("commands-"))
-    return Queue{std::string(commands) + unescaped(rest.substr(std::string_view("commands-").size())), "commands"};
+    return queue_of(checked(std::string(commands) + unescaped(rest.substr(std::string_view("commands-").size()))),
+                    "commands");
   const std::size_t at = rest.find(between);
-  if (at == std::string_view::npos || at == 0 || at + between.size() == rest.size()) return std::nullopt;
-  return Queue{std::string(events) + std::string(rest.substr(at + between.size())), std::string(rest.substr(0, at))};
+  if (at == std::string_view::npos || at == 0) return std::nullopt;
+  return queue_of(checked(std::string(events) + std::string(rest.substr(at + between.size()))), rest.substr(0, at));
 }
 
 }  // namespace tidings::transport::aws

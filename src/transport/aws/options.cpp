@@ -1,6 +1,9 @@
 #include "transport/aws/options.hpp"
 
 #include <algorithm>
+#include <cstdint>
+
+#include "core/json_text.hpp"
 
 namespace tidings::transport::aws {
 namespace {
@@ -12,6 +15,16 @@ TopologyMode mode_of(const std::string& text) {
   throw Error(ErrorCode::invalid, "topology=" + text +
                                       " is none of create (make what is missing), check (only look) and none; correct "
                                       "the URL");
+}
+
+// It becomes part of a host's name, and so decides who is asked.
+void check_region(const std::string& region, std::uint16_t port) {
+  const bool plain = std::all_of(region.begin(), region.end(),
+                                 [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
+  if (plain && port == 0) return;
+  throw Error(ErrorCode::invalid, "\"" + core::for_message(region, 80) +
+                                      "\" is no region; write aws://REGION?prefix=NAME, for example "
+                                      "aws://eu-west-1?prefix=prod, and another address as endpoint=URL");
 }
 
 }  // namespace
@@ -29,7 +42,10 @@ Options options_of(const Url& url) {
     throw Error(ErrorCode::invalid, "write aws://REGION?prefix=NAME, for example aws://eu-west-1?prefix=prod");
   }
   Options options;
-  if (!url.hosts.empty()) options.client.region = url.hosts.front().first;
+  if (!url.hosts.empty()) {
+    options.client.region = url.hosts.front().first;
+    check_region(url.hosts.front().first, url.hosts.front().second);
+  }
   const auto text = [&](std::string_view name, std::string& into) {
     if (auto value = url.option(name)) into = *value;
   };
@@ -40,6 +56,11 @@ Options options_of(const Url& url) {
   text("account", options.account);
   text("shelf", options.shelf);
   text("archive", options.archive);
+  if (options.shelf.starts_with("memory:")) {
+    throw Error(ErrorCode::invalid,
+                "shelf=memory: would lose the dead letters with its process; name an engine that keeps them: "
+                "shelf=redis://cache or shelf=sqlite:shelf.db");
+  }
   if (const auto payloads = url.option("payloads")) options.payloads = payload_place(*payloads);
   options.client.bucket = options.payloads.bucket;
   if (const auto mode = url.option("topology")) options.topology = mode_of(*mode);

@@ -118,6 +118,21 @@ ShelfItem AwsSubscription::shelf_item_of(const Held& held, const Settlement& ite
   return aside;
 }
 
+// Somebody removed it. It is made again, for whoever settles these once more.
+void AwsSubscription::make_dead_queue(const Source& source, std::span<Result> stored) {
+  if (store_.topology().mode() == TopologyMode::none) return;
+  try {
+    (void)store_.topology().join(source.stream, interest_.service, interest_.types, deadline_in(patience));
+    store_.environment().log(LogLevel::warning,
+                             "aws: the queue of dead letters of " + source.name + " was gone, and is there again");
+    for (Result& each : stored) {
+      if (each.code == ErrorCode::not_found) each.retryable = true;
+    }
+  } catch (const Error& error) {
+    fail_with(stored, error);
+  }
+}
+
 // Dead letters, and what waits for longer than a queue should hold it, are stored where they stay, before they leave
 // their queue.
 void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts) {
@@ -171,6 +186,9 @@ void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> 
     } catch (const Error& error) {
       fail_with(stored, error);
     }
+    const auto is_gone = [](const Result& each) { return each.code == ErrorCode::not_found; };
+    if (!letters.empty() && std::any_of(stored.begin(), stored.end(), is_gone))
+      make_dead_queue(sources_[source], stored);
     for (std::size_t k = 0; k < owners.size(); ++k) {
       owners[k]->held.buried = stored[k].code == ErrorCode::ok;
       if (stored[k].code != ErrorCode::ok) results[owners[k]->item] = std::move(stored[k]);

@@ -150,6 +150,7 @@ class AwsSubscription final : public Subscription {
   void sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
   void store_outputs(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
   void bury(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
+  void make_dead_queue(const Source& source, std::span<Result> stored);
   void settle_on_shelf(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
   void tell_queues(std::span<Result> results, const Verdicts& verdicts);
   [[nodiscard]] Open tell_once(std::span<Result> results, const Open& open, bool last);

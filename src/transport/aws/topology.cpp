@@ -8,6 +8,7 @@
 namespace tidings::transport::aws {
 namespace {
 
+constexpr Millis longest_call{10'000};
 constexpr std::string_view owner_tag = "tidings:owner", types_tag = "tidings:types";
 // Dead letters are kept as long as SQS can, since nobody may look for days; what waits to be handled for less, so that
 // it reaches the dead letters with time left.
@@ -30,7 +31,9 @@ std::string partition_of(std::string_view region) {
 
 Reply Topology::call(Service service, std::string_view operation, const std::string& body, std::string_view about,
                      WaitClock::time_point deadline) {
-  Reply reply = client_.run({.service = service, .operation = operation, .body = body}, deadline);
+  // Who waits for longer looks in between whether he should stop.
+  Reply reply = client_.run({.service = service, .operation = operation, .body = body},
+                            std::min(deadline, WaitClock::now() + longest_call));
   if (!reply.ok()) throw reply.error(operation, about);
   return reply;
 }
@@ -216,6 +219,15 @@ Attributes Topology::tags_of(const Queue& queue, WaitClock::time_point deadline)
   std::string body;
   sqs::write_list_queue_tags(body, queue.url);
   return sqs::read_tags(call(Service::sqs, "ListQueueTags", body, queue.name, deadline).body);
+}
+
+std::string Topology::owner_of(const std::string& url, WaitClock::time_point deadline) {
+  std::string body;
+  sqs::write_list_queue_tags(body, url);
+  const Reply reply = client_.run({.service = Service::sqs, .operation = "ListQueueTags", .body = body}, deadline);
+  if (reply.fault == Fault::denied || reply.fault == Fault::not_found) return {};
+  if (!reply.ok()) throw reply.error("ListQueueTags", sqs::name_of_url(url));
+  return value_of(sqs::read_tags(reply.body), owner_tag);
 }
 
 void Topology::tag(const Queue& queue, std::string_view name, std::string_view value, WaitClock::time_point deadline) {

@@ -73,6 +73,8 @@ class Topology {
   [[nodiscard]] std::string find_queue(const std::string& name, WaitClock::time_point deadline);
   /// Ends the subscription, then removes the queue and its dead letters.
   void remove(std::string_view stream, std::string_view group, WaitClock::time_point deadline);
+  /// Which service owns a command queue; empty where nobody does, or it may not be asked.
+  [[nodiscard]] std::string owner_of(const std::string& url, WaitClock::time_point deadline);
   /// Forgets what it knows of a stream, say because AWS says that it is gone.
   void forget(std::string_view stream);
   [[nodiscard]] std::string account(WaitClock::time_point deadline);
