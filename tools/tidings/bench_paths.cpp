@@ -34,6 +34,8 @@ Report bench_publish(const std::string& url, const BenchOptions& options) {
   publish_all<UserPublished>(bus, options, bench::first_number, options.events, &report.micros);
   report.seconds = static_cast<double>(nanoseconds_now() - start) * 1e-9;
   report.cpu = cpu_seconds(RUSAGE_SELF) - cpu;
+  // An engine without history cannot say what it stored; what it refused has been thrown.
+  if (!bus.transport().capabilities().from_beginning) return report;
   const std::uint64_t stored = length_of(bus, stream) - before;
   report.lost = options.events - std::min(options.events, stored);
   report.duplicated = stored - std::min(options.events, stored);
@@ -66,14 +68,17 @@ Report bench_consume(const std::string& url, const BenchOptions& options) {
   filling.producers = 1;  // The numbers stand in order, so that the first events are those of this run.
   filling.batch = std::max<std::size_t>(options.batch, 100);
   Bus bus = Bus::open(url, publishing_options(filling));
-  fill(bus, filling);
+  const bool has_history = bus.transport().capabilities().from_beginning;
+  if (has_history) fill(bus, filling);
   const std::uint64_t expected = expected_sum<UserStored>(options, bench::first_number, options.events);
   Tally tally(bench::first_number, options.events);
   Report report;
+  const std::string group = new_group(), stream = event_stream(message_info<UserStored>().type);
   {
-    const std::string group = new_group();
     // Made here, so that the service does not warn of a history that is the very thing to be measured.
-    bus.transport().change({.stream = event_stream(message_info<UserStored>().type), .group = group}, {});
+    bus.transport().change({stream, group}, {});
+    // Without a history, what is to be measured comes now, and its queue goes afterwards.
+    if (!has_history) publish_all<UserStored>(bus, filling, bench::first_number, options.events, nullptr);
     Service service(bus, group,
                     {.concurrency = options.concurrency,
                      .prefetch_events = 8 * options.batch,
@@ -87,6 +92,8 @@ Report bench_consume(const std::string& url, const BenchOptions& options) {
     report.seconds = static_cast<double>(nanoseconds_now() - start) * 1e-9;
     report.cpu = cpu_seconds(RUSAGE_SELF) - cpu;
   }
+  if (!has_history)
+    bus.transport().change({stream, group}, {.kind = transport::GroupChange::Kind::remove, .force = true});
   report.lost = options.events - tally.distinct();
   report.duplicated = tally.duplicated();
   if (report.exit == 0 && report.lost == 0 && tally.sum() != expected) {

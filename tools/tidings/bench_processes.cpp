@@ -129,10 +129,12 @@ void Consumer::read(void* data, std::size_t size) {
 /// Waits until the consumer's group exists: from then on nothing that is published can pass it by.
 void await_group(const Bus& bus, const std::string& stream, const std::string& group, Consumer& consumer) {
   const std::int64_t deadline = nanoseconds_now() + 15'000'000'000;
+  // A queue does not know who reads it; what is published stays in it all the same.
+  const bool counts = bus.transport().capabilities().from_beginning || bus.transport().capabilities().shelf;
   while (nanoseconds_now() < deadline) {
     for (const auto& info : bus.transport().describe(stream)) {
       for (const auto& candidate : info.groups) {
-        if (candidate.group == group && candidate.consumers > 0) return;
+        if (candidate.group == group && (candidate.consumers > 0 || !counts)) return;
       }
     }
     consumer.check_alive();
