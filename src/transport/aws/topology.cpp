@@ -29,11 +29,16 @@ std::string partition_of(std::string_view region) {
   return "aws";
 }
 
+// Who waits for longer looks in between whether he should stop.
+Reply Topology::ask(Service service, std::string_view operation, const std::string& body,
+                    WaitClock::time_point deadline) {
+  return client_.run({.service = service, .operation = operation, .body = body},
+                     std::min(deadline, WaitClock::now() + longest_call));
+}
+
 Reply Topology::call(Service service, std::string_view operation, const std::string& body, std::string_view about,
                      WaitClock::time_point deadline) {
-  // Who waits for longer looks in between whether he should stop.
-  Reply reply = client_.run({.service = service, .operation = operation, .body = body},
-                            std::min(deadline, WaitClock::now() + longest_call));
+  Reply reply = ask(service, operation, body, deadline);
   if (!reply.ok()) throw reply.error(operation, about);
   return reply;
 }
@@ -101,7 +106,7 @@ void Topology::forget(std::string_view stream) {
 std::string Topology::find_queue(const std::string& name, WaitClock::time_point deadline) {
   std::string body;
   sqs::write_get_queue_url(body, name);
-  const Reply reply = client_.run({.service = Service::sqs, .operation = "GetQueueUrl", .body = body}, deadline);
+  const Reply reply = ask(Service::sqs, "GetQueueUrl", body, deadline);
   if (reply.fault == Fault::not_found) return {};
   if (!reply.ok()) throw reply.error("GetQueueUrl", name);
   return sqs::read_queue_url(reply.body);
@@ -131,7 +136,7 @@ std::string Topology::make_queue(const std::string& name, bool& made, std::strin
   sqs::write_create_queue(body, name,
                           {{"MessageRetentionPeriod", std::string(dead ? dead_retention : queue_retention)}},
                           owner.empty() ? Attributes{} : Attributes{{std::string(owner_tag), std::string(owner)}});
-  const Reply reply = client_.run({.service = Service::sqs, .operation = "CreateQueue", .body = body}, deadline);
+  const Reply reply = ask(Service::sqs, "CreateQueue", body, deadline);
   if (reply.fault == Fault::conflict) {
     // Another process may have made it a moment ago; or it was deleted less than a minute ago, which passes.
     url = find_queue(name, deadline);
@@ -224,7 +229,7 @@ Attributes Topology::tags_of(const Queue& queue, WaitClock::time_point deadline)
 std::string Topology::owner_of(const std::string& url, WaitClock::time_point deadline) {
   std::string body;
   sqs::write_list_queue_tags(body, url);
-  const Reply reply = client_.run({.service = Service::sqs, .operation = "ListQueueTags", .body = body}, deadline);
+  const Reply reply = ask(Service::sqs, "ListQueueTags", body, deadline);
   if (reply.fault == Fault::denied || reply.fault == Fault::not_found) return {};
   if (!reply.ok()) throw reply.error("ListQueueTags", sqs::name_of_url(url));
   return value_of(sqs::read_tags(reply.body), owner_tag);
@@ -317,7 +322,7 @@ void Topology::subscribe(Queue& queue, const std::string& topic_arn, const std::
   }
   std::string body;
   sns::write_subscribe(body, topic_arn, "sqs", queue.arn, attributes);
-  const Reply reply = client_.run({.service = Service::sns, .operation = "Subscribe", .body = body}, deadline);
+  const Reply reply = ask(Service::sns, "Subscribe", body, deadline);
   if (!reply.ok()) {
     // Another process may have subscribed it a moment ago, with a filter of its own.
     const std::string other = find_subscription(topic_arn, queue.arn, deadline);

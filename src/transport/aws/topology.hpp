@@ -90,6 +90,8 @@ class Topology {
   [[nodiscard]] Attributes subscription_attributes(const std::string& arn, WaitClock::time_point deadline);
 
  private:
+  [[nodiscard]] Reply ask(Service service, std::string_view operation, const std::string& body,
+                          WaitClock::time_point deadline);
   [[nodiscard]] std::string topic_arn_of(const std::string& name, WaitClock::time_point deadline);
   [[nodiscard]] std::string make_queue(const std::string& name, bool& made, std::string_view owner,
                                        WaitClock::time_point deadline);
