@@ -1,9 +1,9 @@
 #include "transport/aws/store.hpp"
 
+#include <utility>
+
 namespace tidings::transport::aws {
 namespace {
-
-constexpr std::size_t most_remembered = 100'000;
 
 Capabilities capabilities_of(const Transport* shelf, const Transport* archive, bool payloads) {
   Capabilities all;
@@ -54,34 +54,47 @@ Transport& Store::archive_for(std::string_view what) const {
   return *archive_;
 }
 
+std::uint32_t Remembered::of(const std::string& message) const {
+  for (const auto* each : {&recent_, &before_}) {
+    if (const auto found = each->find(message); found != each->end()) return found->second;
+  }
+  return 0;
+}
+
+void Remembered::set(const std::string& message, std::uint32_t number, std::size_t most) {
+  if (recent_.size() >= most) before_ = std::exchange(recent_, {});
+  recent_[message] = number;
+}
+
+void Remembered::forget(const std::string& message) {
+  recent_.erase(message);
+  before_.erase(message);
+}
+
 std::uint32_t Store::given_back(const std::string& message) const {
   const std::lock_guard lock(mutex_);
-  const auto found = given_back_.find(message);
-  return found == given_back_.end() ? 0 : found->second;
+  return given_back_.of(message);
 }
 
 void Store::note_given_back(const std::string& message) {
   const std::lock_guard lock(mutex_);
-  if (given_back_.size() >= most_remembered) given_back_.clear();
-  ++given_back_[message];
+  given_back_.set(message, given_back_.of(message) + 1);
 }
 
 void Store::forget_given_back(const std::string& message) {
   const std::lock_guard lock(mutex_);
-  given_back_.erase(message);
-  failed_.erase(message);
+  given_back_.forget(message);
+  failed_.forget(message);
 }
 
 void Store::note_failed(const std::string& message, std::uint32_t receives) {
   const std::lock_guard lock(mutex_);
-  if (failed_.size() >= most_remembered) failed_.clear();
-  failed_[message] = receives;
+  failed_.set(message, receives);
 }
 
 std::uint32_t Store::failed_at(const std::string& message) const {
   const std::lock_guard lock(mutex_);
-  const auto found = failed_.find(message);
-  return found == failed_.end() ? 0 : found->second;
+  return failed_.of(message);
 }
 
 void Store::join_shelf(GroupRef group) {

@@ -28,6 +28,18 @@ inline constexpr Millis longest_queue_delay{15 * 60'000};
   return WaitClock::now() + std::min(wait, Millis(86'400'000));
 }
 
+/// A number for each message, as long as no more than `most` others came since. For one thread at a time.
+class Remembered {
+ public:
+  /// 0 for what is not known, or not any more.
+  [[nodiscard]] std::uint32_t of(const std::string& message) const;
+  void set(const std::string& message, std::uint32_t number, std::size_t most = 100'000);
+  void forget(const std::string& message);
+
+ private:
+  std::unordered_map<std::string, std::uint32_t> recent_{}, before_{};  // Two generations: forgetting is one step.
+};
+
 class Store {
  public:
   /// `shelf` and `archive` may be null.
@@ -74,7 +86,7 @@ class Store {
   const std::unique_ptr<Payloads> payloads_;
   const Capabilities capabilities_;
   mutable std::mutex mutex_{};
-  std::unordered_map<std::string, std::uint32_t> given_back_{}, failed_{};
+  Remembered given_back_{}, failed_{};
 };
 
 // redrive.cpp
