@@ -30,6 +30,8 @@ class Cast {
 
   /// The port of a service, as it last told; 0 while it is starting. Any thread.
   [[nodiscard]] std::uint16_t port(const std::string& name) const;
+  /// Waits until a service listens; throws std::runtime_error when it ends instead, or takes 20 s.
+  void await(const std::string& name);
   /// SIGKILL, and started again at once; false when it was down.
   bool crash(const std::string& name);
   /// SIGTERM, without coming back until raise(). Returns the exit code.
@@ -45,7 +47,6 @@ class Cast {
  private:
   [[nodiscard]] std::filesystem::path port_file(const std::string& name) const { return directory_ / (name + ".port"); }
   Child& start(const std::string& name);
-  void await(const std::string& name);
 
   std::filesystem::path binaries_, directory_;
   std::list<std::pair<std::string, Child>> children_{};  // The first of a name is the one that is crashed and lowered.

@@ -225,12 +225,13 @@ std::uint64_t print_account(const Account& account, const Load& load, const Run&
 }
 
 /// Asks three services what a page would ask them: queries are direct calls.
-std::string ask(const Cast& cast, const Answered& example) {
+std::string ask(Cast& cast, const Answered& example) {
   std::ostringstream answers;
   HttpClient client;
   for (const auto& [service, target] : {std::pair<std::string, std::string>{"search", "/search?q=bakery+rust"},
                                         {"booking", "/bookings/" + example.id},
                                         {"analytics", "/stats"}}) {
+    cast.await(service);  // It may have been started again a moment ago.
     const Response response = client.request(cast.port(service), "GET", target, "");
     answers << "  GET " << target << "  " << response.status << ' ' << response.body.substr(0, 150)
             << (response.body.size() > 150 ? " …" : "") << '\n';
