@@ -96,7 +96,8 @@ struct Delivery : Record {
   std::uint32_t crashes = 0;  ///< Deaths while it was held.
   std::uint64_t run = 0;      ///< 0 live and redrive; one value per replay.
   Origin origin = Origin::live;
-  bool alone = false;  ///< A process died holding it. It comes alone: see Subscription::fetch.
+  std::string_view damage{};  ///< Of a damaged one: why, where it is not its checksum. Lives as long as the envelope.
+  bool alone = false;         ///< A process died holding it. It comes alone: see Subscription::fetch.
 };
 
 /// Events that a retention allowed by name removed before this group had them.

@@ -192,7 +192,10 @@ std::optional<Outcome> Execution::refuse(const Handler& handler, const Delivery&
                                         " times, and whoever received it last neither settled nor failed it; see what "
                                         "its handler does, then redrive");
   }
-  if (delivery.damaged) return refused(Ending::undecodable, "checksum mismatch: the stored bytes were changed or torn");
+  if (delivery.damaged) {
+    constexpr std::string_view changed = "checksum mismatch: the stored bytes were changed or torn";
+    return refused(Ending::undecodable, std::string(delivery.damage.empty() ? changed : delivery.damage));
+  }
   const bool decodes = handler.function || handler.batch;
   // Decoding checks all of the text but its size.
   if (!delivery.validated && (!decodes || delivery.envelope.size() > service_.bus->largest_event())) {

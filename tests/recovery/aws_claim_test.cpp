@@ -55,7 +55,7 @@ class AwsClaim : public AwsRecovery {
   std::string bury(Subscription& subscription) {
     const auto one = fetch(subscription, 1);
     if (one.size() != 1 || !one[0].damaged) return "nothing damaged came";
-    const Result settled = settle(subscription, one[0], Kind::dead, Millis(0), "checksum mismatch");
+    const Result settled = settle(subscription, one[0], Kind::dead, Millis(0), one[0].damage);
     if (settled.code != ErrorCode::ok) return settled.message;
     const auto dead = stub_.messages(dead_queue);
     if (dead.empty()) return "no dead letter";

@@ -90,6 +90,15 @@ TEST_F(AwsTopology, ADeadLetterQueueThatRefusesTheTopicIsMended) {
   EXPECT_TRUE(told(std::string("may not send to ") + dead_queue));
 }
 
+TEST_F(AwsTopology, TheDoctorSaysNothingGoodOfWhatDoesNotAnswer) {
+  const auto away = open_transport("aws://eu-west-1?prefix=t&endpoint=http://127.0.0.1:1", environment_);
+  const std::vector<Check> checks = away->diagnose();
+  ASSERT_EQ(checks.size(), 1U);
+  EXPECT_EQ(checks[0].check, "credentials");
+  EXPECT_FALSE(checks[0].ok);
+  EXPECT_NE(checks[0].detail.find("check the endpoint"), std::string::npos) << checks[0].detail;
+}
+
 TEST_F(AwsTopology, ASubscriptionThatDropsIsMended) {
   (void)subscribe();
   set_subscription("RedrivePolicy", "");

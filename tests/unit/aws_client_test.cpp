@@ -329,6 +329,25 @@ TEST_F(AwsClient, ErrorsNameWhatFailedAndWhatToDo) {
                "these credentials allow it");
 }
 
+TEST_F(AwsClient, AKeyThatAwsDoesNotKnowIsNoMissingRight) {
+  for (const char* code : {"InvalidClientTokenId", "UnrecognizedClientException"}) {
+    Responder server([&](const Asked&) { return refusal(403, code, "The security token included is invalid."); });
+    const Error error = client(server)->run(list_queues(), soon()).error("ListQueues");
+    EXPECT_EQ(error.code(), ErrorCode::unauthorized);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("check the access key"), Not(HasSubstr("policy"))));
+  }
+}
+
+TEST_F(AwsClient, WhereNothingListensTheEndpointIsToldAsToBeChecked) {
+  auto server = std::make_unique<Responder>([](const Asked&) { return Answer{}; });
+  const auto asking = client(*server);
+  server.reset();
+  const Error error = asking->run(list_queues(), WaitClock::now() + 60ms).error("ListQueues");
+  EXPECT_EQ(error.code(), ErrorCode::unavailable);
+  EXPECT_TRUE(error.retryable());
+  EXPECT_THAT(error.what(), HasSubstr("check the endpoint, the region and the network"));
+}
+
 TEST_F(AwsClient, ManyCallsRunBesideEachOther) {
   std::atomic<int> count{0};
   Responder server([&](const Asked& asked) {

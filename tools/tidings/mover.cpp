@@ -237,7 +237,7 @@ void Mover::step() {
     parcel.place = {delivery.stream, delivery.position};
     parcel.token = delivery.token;
     parcel.envelope = delivery.envelope;
-    if (delivery.damaged) parcel.fault = "its bytes fail their checksum";
+    if (delivery.damaged) parcel.fault = delivery.damage.empty() ? "its bytes fail their checksum" : delivery.damage;
     if (!delivery.damaged) parcel.read(delivery.validated);
     parcel.fresh = delivery.origin == transport::Origin::live || delivery.origin == transport::Origin::retry;
   }

@@ -28,23 +28,26 @@ std::chrono::seconds pause_before(std::uint32_t times, Random& random) {
 
 }  // namespace
 
-// Gives a delivery its bytes.
-void AwsSubscription::fill(Held& held, std::string_view bytes) {
-  const std::shared_ptr<std::byte[]> block(new std::byte[bytes.size() + padding]);
+// Gives a delivery its bytes, and behind them what is wrong with it.
+void AwsSubscription::fill(Held& held, std::string_view bytes, std::string_view damage) {
+  const std::size_t behind = bytes.size() + padding;
+  const std::shared_ptr<std::byte[]> block(new std::byte[behind + damage.size()]);
   std::memcpy(block.get(), bytes.data(), bytes.size());
   std::memset(block.get() + bytes.size(), 0, padding);
+  if (!damage.empty()) std::memcpy(block.get() + behind, damage.data(), damage.size());
+  const auto* const text = reinterpret_cast<const char*>(block.get());
   held.delivery.block = block;
-  held.delivery.envelope = {reinterpret_cast<const char*>(block.get()), bytes.size()};
+  held.delivery.envelope = {text, bytes.size()};
+  held.delivery.damaged = !damage.empty();
+  held.delivery.damage = {text + behind, damage.size()};
 }
 
 // What cannot be followed goes where malformed events go, with its bytes, so that it can be redriven.
 void AwsSubscription::refuse_claim(Held held, const std::string& why) {
   store_.environment().log(LogLevel::warning,
                            "aws: a message of " + sources_[held.source].name + " (" + held.message + "): " + why);
-  held.unreadable = why;
-  fill(held, held.pointer);
+  fill(held, held.pointer, why);
   held.delivery.type = {};
-  held.delivery.damaged = true;
   wait_for_turn(std::move(held));
 }
 

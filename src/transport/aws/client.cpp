@@ -65,6 +65,18 @@ Advice advice_of(Fault fault) noexcept {
   }
 }
 
+// No policy helps whose key is not known.
+constexpr std::string_view key_is_unknown[] = {"AuthFailure", "InvalidAccessKeyId", "InvalidClientTokenId",
+                                               "InvalidSecurity", "UnrecognizedClientException"};
+
+std::string_view what_to_do(const Reply& reply) noexcept {
+  if (std::find(std::begin(key_is_unknown), std::end(key_is_unknown), reply.refusal.code) != std::end(key_is_unknown))
+    return "check the access key, the session token, and whether the region is one of the account's";
+  if (reply.status == 0 && reply.fault == Fault::passing)
+    return "check the endpoint, the region and the network, or try again";
+  return advice_of(reply.fault).what_to_do;
+}
+
 }  // namespace
 
 Error Reply::error(std::string_view operation, std::string_view about) const {
@@ -83,7 +95,7 @@ Error Reply::error(std::string_view operation, std::string_view about) const {
   if (ambiguous) text += "; it may have been carried out all the same";
   // A name is free again after a while; attributes that differ stay so.
   const bool retryable = advice.retryable && (fault != Fault::conflict || refusal.code.ends_with("DeletedRecently"));
-  return {advice.code, retryable, text + "; " + std::string(advice.what_to_do)};
+  return {advice.code, retryable, text + "; " + std::string(what_to_do(*this))};
 }
 
 /// A call under way, with what its attempts use again.

@@ -27,12 +27,6 @@ std::string unwrapped(std::string body) {
   return message.empty() ? body : message;
 }
 
-const std::string* find_attribute(const sqs::Inbound& message, std::string_view name) {
-  const auto found = std::find_if(message.attributes.begin(), message.attributes.end(),
-                                  [&](const MessageAttribute& each) { return each.name == name; });
-  return found == message.attributes.end() ? nullptr : &found->value;
-}
-
 }  // namespace
 
 std::size_t AwsSubscription::room() const {
@@ -113,18 +107,18 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   const std::uint32_t given_back = store_.given_back(held.message);
   delivery.attempt = std::max(message.receives, given_back + 1) - given_back;
   delivery.origin = delivery.attempt > 1 ? Origin::retry : Origin::live;
-  if (const std::string* const run = find_attribute(message, "run")) {
+  if (const std::string* const run = message.attribute("run")) {
     delivery.run = std::strtoull(run->c_str(), nullptr, 10);
-    const std::string* const origin = find_attribute(message, "origin");
+    const std::string* const origin = message.attribute("origin");
     delivery.origin = origin != nullptr && *origin == "redrive" ? Origin::redrive : Origin::replay;
-  } else if (find_attribute(message, "reason") != nullptr) {
+  } else if (message.attribute("reason") != nullptr) {
     delivery.origin = Origin::redrive;  // A dead letter of ours, which AWS itself moved back.
   }
   held.alone = is_new() && is_suspect(held, given_back);
   delivery.alone = held.alone;
   if (is_pointer(body)) {
     for (const std::string_view name : {older_size_attribute, size_attribute}) {
-      if (const std::string* const size = find_attribute(message, name)) held.told_size = *size;
+      if (const std::string* const size = message.attribute(name)) held.told_size = *size;
     }
     return take_claim(std::move(held), std::move(body));
   }

@@ -9,6 +9,7 @@
 
 #include "core/envelope_member.hpp"
 #include "transport/aws/store.hpp"
+#include "transport/aws/visibility.hpp"
 
 namespace tidings::transport::aws {
 namespace {
@@ -94,9 +95,8 @@ class Walk {
   [[nodiscard]] bool matches(const ShelfQuery& query, const sqs::Inbound& message) const {
     if (!query.ids.empty() && !is_named(query.ids, message)) return false;
     if (query.reason.empty()) return true;
-    return std::any_of(message.attributes.begin(), message.attributes.end(), [&](const MessageAttribute& each) {
-      return each.name == "reason" && each.value == query.reason;
-    });
+    const std::string* const reason = message.attribute("reason");
+    return reason != nullptr && *reason == query.reason;
   }
 
   // What it carries beside its body, without what we said of its death.
@@ -110,9 +110,8 @@ class Walk {
   }
 
   static std::string type_of(const sqs::Inbound& message) {
-    const auto found = std::find_if(message.attributes.begin(), message.attributes.end(),
-                                    [](const MessageAttribute& each) { return each.name == "type"; });
-    return std::string(found != message.attributes.end() ? found->value : core::envelope_text(message.body, "type"));
+    const std::string* const type = message.attribute("type");
+    return type != nullptr ? *type : std::string(core::envelope_text(message.body, "type"));
   }
 
   // What cannot be sent stays, and is told.
@@ -163,18 +162,9 @@ class Walk {
   }
 
   void give_back() {
-    std::vector<std::string> bodies;
-    std::vector<Call> calls;
-    for (std::size_t first = 0; first < kept_.size(); first += largest_batch) {
-      std::vector<sqs::Visibility> changes;
-      for (std::size_t i = first; i < std::min(first + largest_batch, kept_.size()); ++i)
-        changes.push_back({kept_[i], 0});
-      sqs::write_change_message_visibility_batch(bodies.emplace_back(), dead_url_, changes);
-    }
-    for (const std::string& body : bodies)
-      calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = body});
-    std::vector<Reply> replies(calls.size());
-    if (!calls.empty()) store_.client().run(calls, replies, deadline_in(Millis(5'000)));
+    std::vector<VisibilityChange> changes;
+    for (const std::string& receipt : kept_) changes.push_back({.queue_url = dead_url_, .change = {receipt, 0}});
+    (void)change_visibility(store_.client(), changes, deadline_in(Millis(5'000)));
   }
 
   Store& store_;

@@ -6,6 +6,7 @@
 
 #include "core/failpoint.hpp"
 #include "transport/aws/subscription.hpp"
+#include "transport/aws/visibility.hpp"
 
 namespace tidings::transport::aws {
 namespace {
@@ -107,8 +108,7 @@ ShelfItem AwsSubscription::shelf_item_of(const Held& held, const Settlement& ite
   aside.origin = held.delivery.origin == Origin::live ? Origin::retry : held.delivery.origin;
   aside.run = held.delivery.run;
   aside.reason = item.reason;
-  // The runtime only knows that it is damaged.
-  aside.error = held.unreadable.empty() ? item.error.substr(0, longest_error) : std::string_view(held.unreadable);
+  aside.error = item.error.substr(0, longest_error);
   // Of a dead letter the failures, otherwise the attempt that comes.
   aside.attempts = dead ? held.delivery.attempt - (failed ? 0 : 1) : held.delivery.attempt + 1;
   aside.crashes = held.delivery.crashes;
@@ -165,7 +165,7 @@ void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> 
       if (whole.run != 0) beside.push_back(attribute("run", std::to_string(whole.run)));
       // A pointer that stays one is one for others too.
       const Held& held = verdict.held;
-      if (!held.unreadable.empty() && !held.told_size.empty()) {
+      if (held.delivery.damaged && !held.told_size.empty()) {
         beside.push_back({.name = std::string(size_attribute), .value = held.told_size, .type = "Number"});
       }
     }
@@ -205,7 +205,6 @@ void AwsSubscription::settle_on_shelf(std::span<const Settlement> items, std::sp
     Settlement item = items[verdict.item];
     item.token = *verdict.held.shelf;
     item.outputs = {};  // They are where all events go.
-    if (!verdict.held.unreadable.empty()) item.error = verdict.held.unreadable;
     passed.push_back(item);
     owners.push_back(verdict.item);
   }
@@ -376,19 +375,13 @@ void AwsSubscription::give_back(bool all) {
 }
 
 void AwsSubscription::give_back(std::vector<std::vector<std::string>> receipts) {
-  std::deque<std::string> bodies;
-  std::vector<Call> calls;
+  std::vector<VisibilityChange> changes;
   for (std::size_t s = 0; s < receipts.size(); ++s) {
-    for (std::size_t first = 0; first < receipts[s].size(); first += largest_batch) {
-      std::vector<sqs::Visibility> changes;
-      for (std::size_t i = first; i < std::min(first + largest_batch, receipts[s].size()); ++i)
-        changes.push_back({receipts[s][i], 0});
-      sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[s].url, changes);
-      calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = bodies.back()});
-    }
+    for (const std::string& receipt : receipts[s])
+      changes.push_back({.queue = sources_[s].name, .queue_url = sources_[s].url, .change = {receipt, 0}});
   }
-  std::vector<Reply> replies(calls.size());
-  if (!calls.empty()) store_.client().run(calls, replies, deadline_in(Millis(5'000)));
+  // What could not be given back comes again when its time is over.
+  (void)change_visibility(store_.client(), changes, deadline_in(Millis(5'000)));
 }
 
 }  // namespace tidings::transport::aws

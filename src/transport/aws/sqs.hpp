@@ -110,6 +110,8 @@ struct Inbound {
   std::string group{}, deduplication{}, sequence{};  ///< Of a FIFO queue (and the share of a standard one).
   std::string dead_letter_source{};                  ///< The ARN of the queue that redrove it here.
   Attributes others{};                               ///< System attributes that have no member here.
+  /// The value of the message's attribute of that name; null when it has none.
+  [[nodiscard]] const std::string* attribute(std::string_view name) const noexcept;
 };
 [[nodiscard]] std::vector<Inbound> read_receive_message(std::string_view body);
 

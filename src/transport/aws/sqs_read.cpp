@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include <tidings/detail/json_reader.hpp>
@@ -301,6 +302,12 @@ void read_entries(std::string_view body, std::span<EntryResult> results) {
   BatchReading reading(results);
   EntryTarget target{&reading, {}};
   read_object(body, "a batch", read_batch_member, &target);
+}
+
+const std::string* Inbound::attribute(std::string_view name) const noexcept {
+  const auto found = std::find_if(attributes.begin(), attributes.end(),
+                                  [&](const MessageAttribute& each) { return each.name == name; });
+  return found == attributes.end() ? nullptr : &found->value;
 }
 
 std::vector<Inbound> read_receive_message(std::string_view body) {

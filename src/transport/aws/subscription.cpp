@@ -6,6 +6,7 @@
 #include <tidings/stream.hpp>
 
 #include "core/interest.hpp"
+#include "transport/aws/visibility.hpp"
 
 namespace tidings::transport::aws {
 namespace {
@@ -188,39 +189,20 @@ std::vector<AwsSubscription::Renewal> AwsSubscription::renewals_due(std::vector<
   return due;
 }
 
-// Asks for all of them at once, by tens. Returns the first failure of a whole call.
+// Asks for all of them at once. Returns the first failure of a whole call.
 std::optional<Error> AwsSubscription::hide_again(std::vector<Renewal>& renewals, std::vector<AckToken>& lost) {
-  std::deque<std::string> bodies;
-  std::vector<Call> calls;
-  std::vector<std::span<Renewal>> parts;
-  for (std::size_t first = 0; first < renewals.size();) {
-    std::size_t end = first + 1;
-    while (end < renewals.size() && end - first < largest_batch && renewals[end].source == renewals[first].source)
-      ++end;
-    parts.push_back(std::span(renewals).subspan(first, end - first));
-    std::vector<sqs::Visibility> changes;
-    for (const Renewal& each : parts.back()) changes.push_back({each.receipt, each.seconds});
-    sqs::write_change_message_visibility_batch(bodies.emplace_back(), sources_[renewals[first].source].url, changes);
-    calls.push_back({.service = Service::sqs, .operation = "ChangeMessageVisibilityBatch", .body = bodies.back()});
-    first = end;
+  std::vector<VisibilityChange> changes;
+  for (const Renewal& each : renewals) {
+    changes.push_back({.queue = sources_[each.source].name,
+                       .queue_url = sources_[each.source].url,
+                       .change = {each.receipt, each.seconds}});
   }
-  std::vector<Reply> replies(calls.size());
-  if (!calls.empty()) store_.client().run(calls, replies, deadline_in(std::max(Millis(1'000), interest_.lease / 3)));
-  std::optional<Error> failure;
-  for (std::size_t k = 0; k < parts.size(); ++k) {
-    if (!replies[k].ok()) {
-      if (!failure)
-        failure.emplace(replies[k].error("ChangeMessageVisibilityBatch", sources_[parts[k].front().source].name));
-      continue;
-    }
-    std::vector<EntryResult> entries(parts[k].size());
-    sqs::read_entries(replies[k].body, entries);
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      Renewal& each = parts[k][i];
-      each.done = entries[i].ok();
-      // Not in flight, or not by this handle: it is others' now, or settled meanwhile.
-      if (!each.done && !may_pass(entries[i].fault) && each.serial != 0) lost.push_back({each.serial, 0, epoch_});
-    }
+  auto failure = change_visibility(store_.client(), changes, deadline_in(std::max(Millis(1'000), interest_.lease / 3)));
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    Renewal& each = renewals[i];
+    each.done = changes[i].result.ok();
+    // Not in flight, or not by this handle: it is others' now, or settled meanwhile.
+    if (!each.done && !may_pass(changes[i].result.fault) && each.serial != 0) lost.push_back({each.serial, 0, epoch_});
   }
   return failure;
 }

@@ -64,9 +64,8 @@ class AwsSubscription final : public Subscription {
     bool buried = false;   // It lies where its settlement wants it, and is only to be deleted.
     Delivery delivery{};   // What a dead letter needs.
     std::string id{};
-    std::string pointer{};     // The message's body, where that only points to the event.
-    std::string told_size{};   // The attribute beside it.
-    std::string unreadable{};  // Why there is no event.
+    std::string pointer{};    // The message's body, where that only points to the event.
+    std::string told_size{};  // The attribute beside it.
   };
   // A message whose payload is to be fetched, or is under way.
   struct Claim {
@@ -132,7 +131,7 @@ class AwsSubscription final : public Subscription {
   void drop_expired();
   void end_polls();
   // claims.cpp
-  static void fill(Held& held, std::string_view bytes);
+  static void fill(Held& held, std::string_view bytes, std::string_view damage = {});
   void take_claim(Held held, std::string pointer);
   void refuse_claim(Held held, const std::string& why);
   [[nodiscard]] bool has_room_for(const Claim& claim) const;
