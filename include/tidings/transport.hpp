@@ -73,7 +73,8 @@ class Transport {
   /// One bounded slice of upkeep: takes over what dead subscriptions held, trims, checkpoints. Returns when to come
   /// again. Called now and then by every process that holds the transport open.
   virtual Millis tend(const Retention& retention, std::stop_token stop) = 0;
-  /// Whether this set-up is sound; for `tidings doctor`. Never throws for a finding.
+  /// Whether this set-up is sound; for `tidings doctor`. Throws where the engine is out of reach, and never for a
+  /// finding.
   virtual std::vector<Check> diagnose() = 0;
 };
 

@@ -29,6 +29,18 @@ TEST_F(Tools, DoctorExitsWith3WhenSomethingIsWrong) {
   EXPECT_TRUE(found) << outcome.out;
 }
 
+TEST_F(Tools, DoctorSaysNothingGoodOfWhatItDoesNotReach) {
+  for (const char* name : {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}) setting_.variables[name] = "any";
+  for (const char* url : {"redis://127.0.0.1:1", "aws://eu-west-1?prefix=t&endpoint=http://127.0.0.1:1"}) {
+    const Outcome outcome = tidings({"doctor", "--json", "-u", url});
+    EXPECT_EQ(outcome.code, 3) << outcome.err;
+    const auto checks = elements(outcome.out);
+    ASSERT_EQ(checks.size(), 4U) << "version, url, clock, and what is not so: " << outcome.out;
+    EXPECT_EQ(value(checks[3], "check"), "reachable");
+    EXPECT_EQ(value(checks[3], "ok"), "false");
+  }
+}
+
 TEST_F(Tools, VersionNamesTransportsAndLibraries) {
   const std::string json = expect_ok({"version", "--json"});
   EXPECT_EQ(names(json), "version transports libraries");

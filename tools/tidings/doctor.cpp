@@ -32,8 +32,8 @@ std::vector<Check> check_engine(const std::string& url) {
     BusOptions options;
     options.source = "tidings-cli";
     const Bus bus = Bus::open(url, options);
-    checks.push_back({"reachable", true, std::string(bus.transport().capabilities().engine), ""});
-    for (Check& check : bus.transport().diagnose()) checks.push_back(std::move(check));
+    checks = bus.transport().diagnose();
+    checks.insert(checks.begin(), {"reachable", true, std::string(bus.transport().capabilities().engine), ""});
   } catch (const Error& error) {
     checks.push_back({"reachable", false, error.what(), "see what the message says, then run this again"});
   }

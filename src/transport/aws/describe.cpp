@@ -175,13 +175,12 @@ void check_queue(Store& store, const std::string& url, const Names::Queue& names
 
 std::vector<Check> check_account(Store& store) {
   std::vector<Check> checks;
-  bool answered = true;
+  std::optional<Error> unanswered;
   const auto attempt = [&](const std::string& what, const auto& step) {
-    answered = true;
     try {
       step();
     } catch (const Error& error) {
-      answered = error.code() != ErrorCode::unavailable && error.code() != ErrorCode::timeout;
+      if (error.code() == ErrorCode::unavailable || error.code() == ErrorCode::timeout) unanswered.emplace(error);
       checks.push_back({what, false, error.what(),
                         error.code() == ErrorCode::unauthorized
                             ? "see the message; tidings doctor --print iam writes a policy with all that is needed"
@@ -195,13 +194,13 @@ std::vector<Check> check_account(Store& store) {
   });
   // In a network of its own, STS may be out of reach, and the rest not.
   const auto place = [&](Service service) { return store.client().endpoint(service); };
-  if (!answered && place(Service::sts) == place(Service::sns) && place(Service::sts) == place(Service::sqs))
-    return checks;
-  if (answered) {
+  if (unanswered && place(Service::sts) == place(Service::sns) && place(Service::sts) == place(Service::sqs))
+    throw Error(*unanswered);
+  if (!unanswered) {
     const Millis offset = store.client().clock_offset();
-    checks.push_back({"clock", std::chrono::abs(offset) < std::chrono::minutes(1),
-                      "AWS's clock is " + std::to_string(offset.count()) + " ms ahead of this machine's",
-                      "let NTP set this machine's clock; requests are signed with AWS's time meanwhile"});
+    const bool near = std::chrono::abs(offset) < std::chrono::minutes(1);
+    checks.push_back({"clock of AWS", near, std::to_string(offset.count()) + " ms ahead of this machine's",
+                      near ? "" : "let NTP set this machine's clock; requests are signed with AWS's time meanwhile"});
   }
   attempt("topics", [&] {
     checks.push_back({"topics", true, std::to_string(list_topics(store).size()) + " in the account", ""});
