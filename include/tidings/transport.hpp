@@ -28,6 +28,8 @@ class Subscription {
   /// `stop` fires. A delivery with `alone` comes as the only one of its batch, only while nothing else of this
   /// subscription is unsettled, and nothing else comes until it is settled. Due retries are not starved by new events,
   /// nor the other way round. One thread at a time.
+  /// A wait of 0 asks for what is there now, and takes as long as the engine needs to say so. An engine that does not
+  /// answer throws: only an answer says that there is nothing.
   virtual Batch fetch(Millis wait, std::stop_token stop) = 0;
   /// Settles each item, atomically with its outputs; results in the items' order. Items that this subscription no
   /// longer holds are `stale` and change nothing. Any thread, beside fetch().

@@ -95,7 +95,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void wake_for_work(Steady now);
   void late_return(Worker& worker);
   [[nodiscard]] Millis fetch_wait(Steady now) const noexcept;
-  void check_idle(Steady now);
+  void check_idle(Steady now, bool said_so);
   void request_drain();
   void end_with(const Error& error);
 

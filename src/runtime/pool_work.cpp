@@ -185,7 +185,12 @@ bool Pool::may_lead(Steady at) const noexcept {
 
 Millis Pool::fetch_wait(Steady at) const noexcept {
   Millis wait = longest_fetch;
-  if (options_.until_idle) wait = std::min(wait, std::chrono::ceil<Millis>(active_ + *options_.until_idle - at));
+  if (options_.until_idle) {
+    const Steady left = active_ + *options_.until_idle - at;
+    // Nothing came for so long. The engine has the last word, since it may only have been slow to answer.
+    if (left <= Steady::zero()) return Millis(0);
+    wait = std::min(wait, std::chrono::ceil<Millis>(left));
+  }
   // A batch that waits to fill goes out in time, also when nothing more comes.
   if (const auto ready = lanes_.ready_at(); ready && *ready > at) {
     wait = std::min(wait, std::chrono::ceil<Millis>(*ready - at));
@@ -228,7 +233,7 @@ void Pool::lead(Lock& lock, Worker& worker, Steady at) {
     const Steady after = now();
     // Empty before its time: paused, or at a bound. Either passes; asking at once again would be a hot loop.
     if (after - at < wait / 2) fetch_after_ = after + std::chrono::milliseconds(batch.paused ? 100 : 5);
-    check_idle(after);
+    check_idle(after, wait == Millis(0));
   }
   if (draining_) run_wake_.notify_all();
 }
@@ -261,11 +266,11 @@ void Pool::fetch_failed(const Error& error) {
   note(LogLevel::warning, "cannot read, trying again in " + format_duration(pause) + ": " + error.what());
 }
 
-void Pool::check_idle(Steady at) {
+void Pool::check_idle(Steady at, bool said_so) {
   if (!options_.until_idle || draining_) return;
   if (!quiet() || !outcomes_.empty() || !later_.empty() || settling_) {
     active_ = at;
-  } else if (at - active_ >= *options_.until_idle) {
+  } else if (said_so && at - active_ >= *options_.until_idle) {
     request_drain();
   }
 }
@@ -298,7 +303,7 @@ void Pool::idle(Lock& lock, Steady at) {
   if (ready && *ready > at && lanes_.running() < concurrency_) until = std::min(until, *ready);
   if (options_.until_idle && abandoned_ >= most_abandoned_ && !leading_) {
     // Nobody fetches, so nobody else would find out.
-    check_idle(at);
+    check_idle(at, true);
     if (!draining_) until = std::min(until, std::max(active_ + *options_.until_idle, at + Millis(1)));
   }
   ++idle_;

@@ -119,6 +119,23 @@ TEST_F(Bridge, SeveralKillsAnywhereLoseNothing) {
   EXPECT_LE(account.repeated, 4 * window);
 }
 
+// Joining, and the first answer of an engine, may take longer than nothing has to come for.
+TEST_F(Bridge, IsIdleOnlyWhenItsSourceSaysSo) {
+  support::RedisServer redis;
+  support::AwsStub aws;
+  const std::string queue = aws_url(aws);
+  expect_ok({"group", "create", "events:user", "--group", "search", "-u", queue});
+  int number = 0;
+  for (const std::string& from : {file_url("a.db"), redis.url(), queue}) {
+    fill(from, 0, 100);
+    const Outcome outcome = start_bridge(from, file_url("b" + std::to_string(number++) + ".db"),
+                                         {"--group", "search", "--until-idle", "1ms"})
+                                ->wait();
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(value(outcome.out, "moved"), "100") << from;
+  }
+}
+
 TEST_F(Bridge, ATargetThatIsDownIsWaitedFor) {
   support::RedisServer server({.aof = support::Aof::always});
   const std::string from = file_url("a.db"), to = server.url();

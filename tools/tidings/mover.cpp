@@ -86,8 +86,7 @@ Mover::Mover(Bus& source, Bus& target, MoveOptions options, const Interrupt& int
 Mover::~Mover() = default;
 
 bool Mover::done() const {
-  if (interrupt_.fired() || room() == 0) return true;
-  return options_.until_idle && system_clock().steady() - idle_since_ >= *options_.until_idle;
+  return interrupt_.fired() || room() == 0 || idle_;
 }
 
 std::size_t Mover::room() const {
@@ -103,6 +102,7 @@ void Mover::run() {
   while (!done()) {
     try {
       if (!join()) continue;
+      idle_since_ = system_clock().steady();
       while (!done() && !holding_->lost()) step();
     } catch (const Error& error) {
       if (error.code() == ErrorCode::cancelled) break;
@@ -224,13 +224,17 @@ void Mover::step() {
   Millis wait = longest_wait;
   if (options_.until_idle) {
     const auto left = *options_.until_idle - (system_clock().steady() - idle_since_);
+    // At its end with none left: what the source has now, however long it takes to say so.
     wait = std::clamp(std::chrono::ceil<Millis>(left), Millis(0), wait);
   }
   const transport::Batch batch = (*holding_)->fetch(wait, interrupt_.token());
   pause_ = Millis(0);
   look_at(batch);
   show_progress();
-  if (batch.deliveries.empty()) return;
+  if (batch.deliveries.empty()) {
+    idle_ = options_.until_idle && wait == Millis(0);
+    return;
+  }
   Parcels parcels;
   for (const transport::Delivery& delivery : batch.deliveries) {
     Parcel& parcel = parcels.emplace_back();

@@ -95,6 +95,7 @@ class Mover {
   std::unique_ptr<Holding> holding_{};
   Millis pause_{0};
   Steady idle_since_{}, shown_at_{};
+  bool idle_ = false;
   bool told_waiting_ = false, told_paused_ = false;
 };
 

@@ -526,9 +526,8 @@ Batch RedisSubscription::fetch(Millis wait, std::stop_token stop) {
     try {
       const auto left = std::chrono::floor<Millis>(deadline - WaitClock::now());
       round = read(batch, std::max(left, Millis(0)), stop);
-    } catch (const Error& error) {
+    } catch (const Error&) {
       for (Joined& joined : joined_) joined.told.clear();  // Nobody hears of these gaps this time.
-      if (error.code() == ErrorCode::timeout && error.retryable()) return {.types = types_};
       throw;
     }
     if (!round.complete) {

@@ -63,7 +63,7 @@ Batch SqliteSubscription::fetch(Millis wait, std::stop_token stop) {
     Fetching fetching;
     fetching.surveyed = !(woken_up && wakes_pay_);
     Batch batch;
-    (void)in_time([&] {
+    const bool looked = in_time([&] {
       keep_membership();
       batch = try_fetch(fetching);
     });
@@ -80,7 +80,10 @@ Batch SqliteSubscription::fetch(Millis wait, std::stop_token stop) {
       if (dead > 0) continue;
       now = WaitClock::now();
     }
-    if (now >= deadline) return batch;
+    if (now >= deadline) {
+      if (looked || wait > Millis(0)) return batch;
+      throw Error(ErrorCode::unavailable, true, "sqlite: others have been writing for too long to look; try again");
+    }
     auto until = std::min(deadline, now + fallback);
     for (const Look& look : fetching.looks) {
       if (look.paused || look.next_due <= fetching.now) continue;
