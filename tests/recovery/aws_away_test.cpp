@@ -14,7 +14,7 @@ constexpr std::size_t megabyte = 1U << 20;
 class AwkwardShelf final : public Transport {
  public:
   explicit AwkwardShelf(std::shared_ptr<Transport> inner) : inner_(std::move(inner)) {}
-  std::atomic<int> describes_to_fail{0}, settles_to_fail{0};
+  std::atomic<int> describes_to_fail{0}, settles_to_fail{0}, renews_to_fail{0};
   std::atomic<int> settles_failed{0};
 
   const Capabilities& capabilities() const noexcept override { return inner_->capabilities(); }
@@ -64,7 +64,10 @@ class AwkwardShelf final : public Transport {
       }
       inner_->settle(items, results);
     }
-    std::vector<AckToken> renew() override { return inner_->renew(); }
+    std::vector<AckToken> renew() override {
+      if (take_one(shelf_.renews_to_fail)) throw Error(ErrorCode::unavailable, true, "told to");
+      return inner_->renew();
+    }
 
    private:
     AwkwardShelf& shelf_;
@@ -127,6 +130,28 @@ TEST_F(AwsAway, WhatTheShelfHandedOutIsKeptThoughItGoesAwayBehindThat) {
   EXPECT_EQ(settle(*subscription, again[0]).code, ErrorCode::ok);
 }
 
+TEST_F(AwsAway, AShelfThatIsAwayEndsNothingThatCameOutOfAQueue) {
+  use_awkward_shelf();
+  const auto subscription = subscribe();
+  publish(1);
+  bury_and_hand_out(*subscription);
+  const auto shelved = fetch(*subscription, 1);
+  publish(1);
+  const auto queued = fetch(*subscription, 1);
+  ASSERT_EQ(shelved.size() + queued.size(), 2U);
+  awkward_->renews_to_fail = 1'000;
+  advance(Millis(10'000));
+  EXPECT_TRUE(subscription->renew().empty()) << "nobody else has any of it yet";
+  advance(Millis(11'000));
+  EXPECT_EQ(subscription->renew(), std::vector<AckToken>{shelved[0].token}) << "others may have that soon";
+  for (int i = 0; i < 6; ++i) {
+    advance(Millis(10'000));
+    EXPECT_TRUE(subscription->renew().empty());
+  }
+  EXPECT_EQ(settle(*subscription, queued[0]).code, ErrorCode::ok);
+  EXPECT_TRUE(stub_.messages(queue).empty());
+}
+
 TEST_F(AwsAway, WhatTheShelfCouldNotBeToldItIsToldLater) {
   use_awkward_shelf();
   const auto subscription = subscribe();
@@ -148,15 +173,23 @@ TEST_F(AwsAway, WhatTheShelfCouldNotBeToldItIsToldLater) {
 }
 
 TEST_F(AwsAway, WhatOthersGaveBackForWantOfItsPayloadIsNoAttempt) {
-  transport_ = open(with_s3());
-  const auto subscription = subscribe();
-  const std::string event = publish_large(megabyte);
+  std::vector<std::shared_ptr<Transport>> processes;
+  std::vector<std::unique_ptr<Subscription>> instances;
+  for (int i = 0; i < 3; ++i) {
+    processes.push_back(open(with_s3()));
+    instances.push_back(processes.back()->subscribe(interest()));
+  }
+  transport_ = processes.front();
+  publish_large(megabyte);
   stub_.deny("s3:GetObject");
-  EXPECT_TRUE(subscription->fetch(Millis(0), {}).deliveries.empty());
-  advance(Millis(2'000));
-  receive_past_us(12);  // As other instances do meanwhile.
-  ASSERT_EQ(stub_.messages(queue).at(0).receives, 13);
+  for (int round = 0; round < 5; ++round) {
+    for (const auto& each : instances) {
+      EXPECT_TRUE(each->fetch(Millis(0), {}).deliveries.empty());
+      advance(Millis(130'000));
+    }
+  }
   stub_.allow("s3:GetObject");
+  Subscription* const subscription = instances.back().get();
   const auto one = fetch(*subscription, 1);
   ASSERT_EQ(one.size(), 1U);
   EXPECT_EQ(one[0].attempt, 1U);

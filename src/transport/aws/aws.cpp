@@ -126,7 +126,8 @@ class AwsTransport final : public Transport {
                   "aws: a group begins when its queue is subscribed; replay what came before from an archive");
     }
     const std::string service(is_command_stream(group.stream) ? std::string_view(change.owner) : group.group);
-    (void)topology.join(group.stream, service, {"*"}, deadline_in(Millis(60'000)));
+    // Everything comes until a service says what it handles.
+    (void)topology.join(group.stream, service, {}, deadline_in(Millis(60'000)));
   }
 
   void remove(GroupRef group, const GroupChange& change) {

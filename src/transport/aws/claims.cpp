@@ -13,18 +13,7 @@ namespace tidings::transport::aws {
 namespace {
 
 constexpr std::size_t guessed_size = 1U << 20, padding = 64;
-constexpr std::size_t most_unfetched = 100'000;
-constexpr std::chrono::seconds first_pause{1}, longest_pause{120};
 constexpr std::chrono::milliseconds patience_with_store{5'000}, rest_of_store{1'000};
-
-// The n-th time that the store failed a message. Every receive counts towards the queue's own limit, so that the pauses
-// grow: a thousand of the longest are more than a day.
-std::chrono::seconds pause_before(std::uint32_t times, Random& random) {
-  auto bound = first_pause;
-  for (std::uint32_t i = 0; i < times && bound < longest_pause; ++i) bound *= 2;
-  bound = std::min(bound, longest_pause);
-  return std::chrono::seconds(1 + static_cast<std::int64_t>(random.next() % static_cast<std::uint64_t>(bound.count())));
-}
 
 }  // namespace
 
@@ -159,7 +148,6 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome, bool
     return postpone(std::move(held));
   }
   if (std::exchange(store_fails_, false)) store_.environment().log(LogLevel::info, "aws: payloads are fetched again");
-  forgive(held);
   if (outcome.gone) {
     return refuse_claim(std::move(held),
                         "its payload is gone: " + std::string(outcome.error->what()) + "; publish the event again");
@@ -175,34 +163,10 @@ void AwsSubscription::finish_claim(Claim& claim, Payloads::Outcome outcome, bool
   keep_one_suspect();
 }
 
-// While its payload could not be fetched, other instances received it and gave it back too, which nobody counts here:
-// none of that was an attempt.
-void AwsSubscription::forgive(Held& held) {
-  const auto found = unfetched_.find(held.message);
-  if (held.shelf || found == unfetched_.end()) return;
-  std::uint32_t& attempt = held.delivery.attempt;
-  for (; attempt > found->second; --attempt) store_.note_given_back(held.message);
-  unfetched_.erase(found);
-}
-
-// Back to its queue, uncounted, for longer each time.
 void AwsSubscription::postpone(Held held) {
-  Random& random = *store_.environment().random;
-  if (held.shelf) {
-    unreleased_.push_back({.kind = Settlement::Kind::release, .token = *held.shelf, .after = pause_before(4, random)});
-    return;
-  }
-  const std::uint32_t times = store_.given_back(held.message);
-  if (unfetched_.size() >= most_unfetched) unfetched_.clear();
-  unfetched_.try_emplace(held.message, held.delivery.attempt);
-  {
-    const std::lock_guard lock(mutex_);
-    note_returned(held);
-  }
-  const auto seconds =
-      std::min<std::int64_t>(pause_before(times, random).count(), std::max<std::int64_t>(seconds_left(held, now()), 0));
-  postponed_.push_back(
-      {.receipt = std::move(held.receipt), .source = held.source, .seconds = static_cast<unsigned>(seconds)});
+  if (!held.shelf) return postponed_.push_back(std::move(held));
+  const auto pause = pause_before(4, *store_.environment().random);
+  unreleased_.push_back({.kind = Settlement::Kind::release, .token = *held.shelf, .after = pause});
 }
 
 // Until the shelf has heard of it, it keeps hidden what is no more here.
@@ -222,18 +186,6 @@ void AwsSubscription::release_on_shelf() {
   unreleased_ = std::move(left);
   if (unreleased_.empty()) return;
   release_look_ = deadline_in(std::max(4 * std::chrono::ceil<Millis>(WaitClock::now() - begun), Millis(rest_of_store)));
-}
-
-void AwsSubscription::tell_postponed() {
-  release_on_shelf();
-  if (postponed_.empty()) return;
-  std::vector<Renewal> changes = std::move(postponed_);
-  postponed_.clear();
-  std::stable_sort(changes.begin(), changes.end(),
-                   [](const Renewal& a, const Renewal& b) { return a.source < b.source; });
-  std::vector<AckToken> lost;
-  // What fails comes again when its lease is over.
-  (void)hide_again(changes, lost);
 }
 
 // What was not fetched yet comes again at once, to whoever asks.

@@ -154,6 +154,7 @@ void Publication::write(Batch& batch, const std::string& place, bool queue) cons
     if (queue) {
       sent[k].body = body;
       sent[k].attributes = attributes[k];
+      if (!delays_.empty()) sent[k].delay_seconds = delays_[batch.items[k]];
     } else {
       published[k].body = body;
       published[k].attributes = attributes[k];
@@ -340,6 +341,7 @@ void Publication::run(std::span<const Outgoing> items, Millis within, std::span<
   items_ = items;
   straight_to_ = straight.to;
   extra_ = straight.attributes;
+  delays_ = straight.delays;
   as_it_came_ = straight.as_it_came;
   tries_.assign(items.size(), 0);
   unclear_.assign(items.size(), false);

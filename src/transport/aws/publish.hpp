@@ -29,6 +29,7 @@ class Publication {
   struct Straight {
     std::string_view to{};                                        ///< The URL of a queue; empty: not straight.
     std::span<const std::vector<MessageAttribute>> attributes{};  ///< Of each item, or of none.
+    std::span<const unsigned> delays{};                           ///< Seconds; of each item, or of none.
     bool as_it_came = false;                                      ///< Out of a queue: what is no event is sent too.
   };
   /// Stores the items.
@@ -83,6 +84,7 @@ class Publication {
   std::span<const Outgoing> items_{};
   std::string_view straight_to_{};
   std::span<const std::vector<MessageAttribute>> extra_{};
+  std::span<const unsigned> delays_{};
   std::map<std::string, Lane, std::less<>> lanes_{};  // By stream: what may be sent now.
   // Events of one key go one at a time, so that what is stored of a key is always a beginning of it.
   std::map<std::pair<std::string_view, std::string_view>, std::deque<std::size_t>> behind_{};

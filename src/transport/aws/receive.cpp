@@ -105,8 +105,6 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   delivery.stored_at = message.sent;
   delivery.stream = source;
   const std::uint32_t given_back = store_.given_back(held.message);
-  delivery.attempt = std::max(message.receives, given_back + 1) - given_back;
-  delivery.origin = delivery.attempt > 1 ? Origin::retry : Origin::live;
   if (const std::string* const run = message.attribute("run")) {
     delivery.run = std::strtoull(run->c_str(), nullptr, 10);
     const std::string* const origin = message.attribute("origin");
@@ -114,14 +112,16 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
   } else if (message.attribute("reason") != nullptr) {
     delivery.origin = Origin::redrive;  // A dead letter of ours, which AWS itself moved back.
   }
+  for (const std::string_view name : {older_size_attribute, size_attribute}) {
+    if (const std::string* const size = message.attribute(name)) held.told_size = *size;
+  }
+  const bool points = is_pointer(body);
+  take_attributes(held, message, points);
+  delivery.attempt = held.carried + std::max(message.receives, given_back + 1) - given_back;
+  if (delivery.attempt > 1 && delivery.origin == Origin::live) delivery.origin = Origin::retry;
   held.alone = is_new() && is_suspect(held, given_back);
   delivery.alone = held.alone;
-  if (is_pointer(body)) {
-    for (const std::string_view name : {older_size_attribute, size_attribute}) {
-      if (const std::string* const size = message.attribute(name)) held.told_size = *size;
-    }
-    return take_claim(std::move(held), std::move(body));
-  }
+  if (points) return take_claim(std::move(held), std::move(body));
   fill(held, body);
   delivery.type = core::envelope_text(delivery.envelope, "type");
   learn_type(source, delivery.type);
@@ -131,7 +131,8 @@ void AwsSubscription::take_message(std::uint32_t source, sqs::Inbound& message, 
 // Perhaps its last process died of it. Nobody can tell, so that a new process runs such ones alone at first; but not
 // what failed here and was received by nobody since.
 bool AwsSubscription::is_suspect(const Held& held, std::uint32_t given_back) const {
-  const bool ours = store_.failed_at(held.message) + 1 == held.receives;
+  const std::uint32_t failed_at = store_.failed_at(held.message);
+  const bool ours = failed_at > 0 && failed_at + 1 == held.receives;
   if (held.delivery.attempt > 1 && given_back == 0 && !ours) return true;
   const std::lock_guard lock(mutex_);
   return suspects_.contains(held.message);
@@ -265,10 +266,15 @@ void AwsSubscription::take_shelf(const std::stop_token& stop) {
   const auto begun = WaitClock::now();
   if (!shelf_ || begun < shelf_look_) return;
   shelf_look_ = deadline_in(shelf_pause);
+  const Steady asked = now();
   Batch batch;
   try {
     batch = shelf_->fetch(Millis(0), stop);
     types_ = batch.types;
+    {
+      const std::lock_guard lock(mutex_);
+      shelf_renewed_ = std::max(shelf_renewed_, asked);
+    }
     // First, since what the shelf has handed out is hidden for as long as this lives.
     take_off_shelf(std::move(batch.deliveries));
     look_for_pauses(batch.paused);

@@ -38,6 +38,16 @@ MessageAttribute attribute(std::string_view name, std::string_view value) {
   return {.name = std::string(name), .value = std::move(text)};
 }
 
+// Reasons are the command line's; this one waited for too long for who handles it.
+Settlement nobodys_letter() {
+  return {.kind = Kind::dead,
+          .counted = false,
+          .reason = "expired",
+          .error =
+              "no instance of its service that handles its type has taken it, however often it was handed on; start "
+              "one, then redrive it"};
+}
+
 void fail_with(std::span<Result> results, const Error& error) {
   for (Result& each : results) each = {.code = error.code(), .retryable = error.retryable(), .message = error.what()};
 }
@@ -67,7 +77,8 @@ void AwsSubscription::sort(std::span<const Settlement> items, std::span<Result> 
     const auto seconds =
         static_cast<unsigned>(std::clamp<std::int64_t>(std::chrono::ceil<std::chrono::seconds>(item.after).count(), 0,
                                                        std::max<std::int64_t>(seconds_left(verdict.held, at), 0)));
-    if (item.kind == Kind::release) verdict.hide = seconds;
+    verdict.nobodys = is_nobodys(verdict.held, item);
+    if (item.kind == Kind::release && !verdict.nobodys && !verdict.held.buried) verdict.hide = seconds;
     if (item.kind == Kind::again) {
       verdict.aside = shelf_ && item.after > longest_queue_delay;
       if (!verdict.aside) verdict.hide = seconds;
@@ -113,7 +124,9 @@ ShelfItem AwsSubscription::shelf_item_of(const Held& held, const Settlement& ite
   aside.attempts = dead ? held.delivery.attempt - (failed ? 0 : 1) : held.delivery.attempt + 1;
   aside.crashes = held.delivery.crashes;
   const Wall wall = store_.environment().clock->wall();
-  aside.first_failed = aside.last_failed = wall;
+  aside.last_failed = wall;
+  // When it was first received is as near as anybody can know.
+  aside.first_failed = aside.attempts > 1 && held.first_received > Wall{} ? std::min(held.first_received, wall) : wall;
   if (!dead) aside.due = wall + item.after;
   return aside;
 }
@@ -142,7 +155,7 @@ void AwsSubscription::bury(std::span<const Settlement> items, std::span<Result> 
     std::vector<std::vector<MessageAttribute>> attributes;
     std::vector<Verdicts::Verdict*> owners;
     for (auto& verdict : verdicts.all) {
-      const Settlement& item = items[verdict.item];
+      const Settlement item = verdict.nobodys ? nobodys_letter() : items[verdict.item];
       if (verdict.held.source != source || verdict.held.shelf || verdict.held.buried ||
           results[verdict.item].code != ErrorCode::ok)
         continue;
@@ -319,7 +332,7 @@ void AwsSubscription::conclude(std::span<const Settlement> items, std::span<cons
     const Kind kind = items[verdict.item].kind;
     // Whoever came to an end here did not kill its process.
     if (kind != Kind::release) suspects_.erase(held.message);
-    if (kind == Kind::release && !held.shelf) {
+    if (kind == Kind::release && !held.shelf && verdict.hide) {
       note_returned(held);
     } else if (!verdict.hide) {
       store_.forget_given_back(held.message);
@@ -337,6 +350,7 @@ void AwsSubscription::settle(std::span<const Settlement> items, std::span<Result
   try {
     store_outputs(items, results, verdicts);
     bury(items, results, verdicts);
+    hand_on(items, results, verdicts);
     settle_on_shelf(items, results, verdicts);
     TIDINGS_FAILPOINT("aws.before_settle_commit");
     tell_queues(results, verdicts);

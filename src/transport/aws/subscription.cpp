@@ -43,6 +43,7 @@ AwsSubscription::AwsSubscription(Store& store, const Interest& interest)
   // What comes from there is held here too, until it is handed out.
   aside.events = std::max<std::size_t>(interest_.events / 8, 1);
   shelf_ = store_.shelf()->subscribe(aside);
+  shelf_renewed_ = now();
 }
 
 void AwsSubscription::join(Source& source) {
@@ -125,19 +126,8 @@ std::vector<AckToken> AwsSubscription::renew() {
     renewals = renewals_due(lost);
     failure = hide_again(renewals, lost);
   }
-  std::vector<AckToken> gone;
-  try {
-    if (shelf_) gone = shelf_->renew();
-  } catch (const Error& error) {
-    if (!failure) failure.emplace(error);  // What the queues agreed to counts all the same.
-  }
+  renew_on_shelf(lost);
   const std::lock_guard lock(mutex_);
-  if (!gone.empty()) {
-    for (const auto& [serial, held] : ledger_) {
-      if (held.shelf && std::find(gone.begin(), gone.end(), *held.shelf) != gone.end())
-        lost.push_back({serial, 0, epoch_});
-    }
-  }
   std::unordered_map<std::string_view, Steady> renewed;
   for (const Renewal& each : renewals) {
     if (each.done) renewed.emplace(each.receipt, each.until);
@@ -159,6 +149,26 @@ std::vector<AckToken> AwsSubscription::renew() {
   // What is lost is told in any case; a failure is told when there is nothing else to tell.
   if (failure && lost.empty()) throw Error(*failure);
   return lost;
+}
+
+// A shelf that is away is no reason to end what came out of the queues; and what came off it is ours as long as nobody
+// else may have it.
+void AwsSubscription::renew_on_shelf(std::vector<AckToken>& lost) {
+  if (!shelf_) return;
+  const Steady asked = now();
+  std::optional<std::vector<AckToken>> gone;
+  try {
+    gone = shelf_->renew();
+  } catch (const Error& error) {
+    if (!error.retryable()) throw;
+  }
+  const std::lock_guard lock(mutex_);
+  if (gone) shelf_renewed_ = std::max(shelf_renewed_, asked);
+  const bool all = !gone && now() - shelf_renewed_ >= interest_.lease * 2 / 3;
+  for (const auto& [serial, held] : ledger_) {
+    if (held.shelf && (all || (gone && std::find(gone->begin(), gone->end(), *held.shelf) != gone->end())))
+      lost.push_back({serial, 0, epoch_});
+  }
 }
 
 // What is to be hidden again, and what cannot be any more.

@@ -5,6 +5,7 @@
 // instead what was received before runs alone for a while after a start, and is received singly.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -66,6 +67,11 @@ class AwsSubscription final : public Subscription {
     std::string id{};
     std::string pointer{};    // The message's body, where that only points to the event.
     std::string told_size{};  // The attribute beside it.
+    // What it carries beside the body, and what of that counts: attempts of messages that it stands for, how often it
+    // was handed on to other instances, and how often its payload could not be fetched.
+    std::vector<MessageAttribute> attributes{};
+    std::uint32_t carried = 0, handed = 0, postponed = 0;
+    Wall first_received{};
   };
   // A message whose payload is to be fetched, or is under way.
   struct Claim {
@@ -83,12 +89,19 @@ class AwsSubscription final : public Subscription {
       std::uint64_t serial = 0;
       Held held{};                     // A copy, which nobody else changes.
       bool aside = false;              // It goes to the shelf, and then from the queue.
+      bool nobodys = false;            // It was handed on for so long that nobody is expected to take it.
       std::optional<unsigned> hide{};  // For how many seconds; nothing: it is deleted.
     };
     std::vector<Verdict> all{};
   };
   // What the queues are still to be told: by source, and whether it is hidden.
   using Open = std::map<std::pair<std::uint32_t, bool>, std::vector<const Verdicts::Verdict*>>;
+  // What is to be sent once more in place of what is held.
+  struct Anew {
+    const Held* held = nullptr;
+    unsigned seconds = 0;  // Until it can be received.
+    bool sent = false;
+  };
   // What is to be hidden for longer.
   struct Renewal {
     std::uint64_t serial = 0;  // 0: not handed out yet.
@@ -102,6 +115,7 @@ class AwsSubscription final : public Subscription {
   void join(Source& source);
   void know_types(const Source& source);
   void learn_type(std::uint32_t source, std::string_view type);
+  void renew_on_shelf(std::vector<AckToken>& lost);
   [[nodiscard]] std::vector<Renewal> renewals_due(std::vector<AckToken>& lost) const;
   [[nodiscard]] std::optional<Error> hide_again(std::vector<Renewal>& renewals, std::vector<AckToken>& lost);
   bool forget(std::uint64_t serial);
@@ -140,11 +154,17 @@ class AwsSubscription final : public Subscription {
   void await_late_claims(const std::stop_token& stop);
   [[nodiscard]] Held take_out(Claim& claim);
   void finish_claim(Claim& claim, Payloads::Outcome outcome, bool waited_for);
-  void forgive(Held& held);
   void postpone(Held held);
-  void tell_postponed();
   void release_on_shelf();
   void give_back_claims();
+  // hand_on.cpp
+  [[nodiscard]] static std::chrono::seconds pause_before(std::uint32_t times, Random& random);
+  static void take_attributes(Held& held, sqs::Inbound& message, bool points);
+  void send_anew(std::uint32_t source, std::span<Anew> all);
+  void hand_on(std::span<const Settlement> items, std::span<const Result> results, Verdicts& verdicts);
+  [[nodiscard]] bool is_nobodys(const Held& held, const Settlement& item) const;
+  void tell_postponed();
+  void remove(std::uint32_t source, std::span<const std::string_view> receipts);
   // settle.cpp
   void sort(std::span<const Settlement> items, std::span<Result> results, Verdicts& verdicts);
   void store_outputs(std::span<const Settlement> items, std::span<Result> results, const Verdicts& verdicts);
@@ -186,16 +206,16 @@ class AwsSubscription final : public Subscription {
   WaitClock::time_point shelf_look_{}, types_look_{};
   bool shelf_away_ = false;
   std::shared_ptr<const std::vector<std::string>> types_{};
-  std::vector<Renewal> postponed_{};      // To be hidden until the store may be back.
+  std::vector<Held> postponed_{};         // To come again when the store may be back.
   std::vector<Settlement> unreleased_{};  // The same, of the shelf: it holds them for us until it is told.
   WaitClock::time_point release_look_{};
-  std::unordered_map<std::string, std::uint32_t> unfetched_{};  // What attempt it was before its payload was missing.
-  bool ending_ = false;                                         // Polls are taken to be given back.
+  bool ending_ = false;  // Polls are taken to be given back.
   WaitClock::time_point store_rests_until_{};
   bool store_fails_ = false;
 
   // Of who changes how long messages stay hidden, across the call: what a settlement says of it is the last word.
   std::mutex visibility_{};
+  std::atomic<bool> may_send_anew_ = true;
   mutable std::mutex mutex_{};  // Never held across a call.
   std::condition_variable_any settled_{};
   std::deque<Held> ready_{}, alone_{};            // Received, and not handed out.
@@ -205,6 +225,7 @@ class AwsSubscription final : public Subscription {
   std::uint64_t settlements_ = 0;  // Grows with whatever makes room.
   std::size_t bytes_ = 0;
   bool running_alone_ = false;
+  Steady shelf_renewed_{};  // When the shelf was last known to keep for us what came off it.
   std::unordered_set<std::string> suspects_{};  // Given back while they were to run alone, and not settled since.
 };
 
