@@ -76,7 +76,9 @@ void Pool::announce(const transport::Interest& interest) const {
   std::string streams;
   for (const std::string& stream : interest.streams) streams += (streams.empty() ? "" : ", ") + stream;
   log(LogLevel::info, "reads " + streams);
-  if (interest.start.kind != Start::Kind::beginning) return;
+  // Where a group has nothing of before it was made, an archive's history is not the group's.
+  if (interest.start.kind != Start::Kind::beginning || !service_->bus->transport().capabilities().from_beginning)
+    return;
   for (const std::string& stream : interest.streams) {
     try {
       const std::string_view group = group_of(stream, interest.service);

@@ -141,7 +141,7 @@ TEST(AwsClaim, ABucketIsAHostOnAmazonsOwnAddressAlone) {
 // A region becomes part of the name of the host that is asked; and a shelf in memory forgets what it must keep.
 TEST(AwsOptions, RefuseWhatWouldLeadAstray) {
   for (const char* url : {"aws://eu-west-1%2Fx?prefix=t", "aws://bad_region!?prefix=t", "aws://eu-west-1:80?prefix=t",
-                          "aws://eu-west-1?prefix=t&shelf=memory:"}) {
+                          "aws://eu-west-1?prefix=t&shelf=memory:", "aws://eu-west-1?prefix=t&account=12"}) {
     EXPECT_THROW((void)options_of(Url::parse(url)), Error) << url;
   }
 }

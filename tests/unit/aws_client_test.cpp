@@ -315,6 +315,19 @@ TEST_F(AwsClient, WithoutCredentialsNothingIsSent) {
   EXPECT_TRUE(server.asked().empty());
 }
 
+TEST_F(AwsClient, TheEndpointLendsTheKeysToo) {
+  variables_ = {{"AWS_WEB_IDENTITY_TOKEN_FILE", "/token"}, {"AWS_ROLE_ARN", "arn:r"}};
+  around_.read_file = [](const std::string&) { return "T0K3N"; };
+  const std::string lent =
+      "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>LENT</AccessKeyId>"
+      "<SecretAccessKey>S3CR3T</SecretAccessKey><SessionToken>T0K3N</SessionToken>"
+      "<Expiration>2024-01-25T11:30:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>"
+      "</AssumeRoleWithWebIdentityResponse>";
+  Responder server([&](const Asked& asked) { return Answer{.body = asked.body.starts_with("Action=") ? lent : "{}"}; });
+  EXPECT_TRUE(client(server)->run(list_queues(), soon()).ok()) << "nobody else may see the token";
+  EXPECT_EQ(server.asked().size(), 2U);
+}
+
 TEST_F(AwsClient, ErrorsNameWhatFailedAndWhatToDo) {
   Responder server([](const Asked&) {
     Answer answer = refusal(403, "AccessDeniedException",

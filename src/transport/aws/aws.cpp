@@ -118,8 +118,8 @@ class AwsTransport final : public Transport {
     Topology& topology = store_.topology();
     check_stream(group.stream);
     if (!topology.find_queue(topology.names().queue(group.stream, group.group), deadline_in(patience)).empty()) {
-      throw Error(ErrorCode::conflict, "the group " + std::string(group.group) + " of " + std::string(group.stream) +
-                                           " exists; a queue cannot be sought");
+      throw Error(ErrorCode::conflict,
+                  "the group " + std::string(group.group) + " of " + std::string(group.stream) + " exists already");
     }
     if (change.at.kind != Start::Kind::end && change.at.kind != Start::Kind::beginning) {
       throw Error(ErrorCode::not_supported,

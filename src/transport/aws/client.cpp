@@ -173,7 +173,11 @@ std::string Client::find_place(Service service) const {
 }
 
 CredentialSearch Client::search(WaitClock::time_point deadline) const {
-  return {.around = around_, .profile = options_.profile, .region = options_.region, .deadline = deadline};
+  return {.around = around_,
+          .profile = options_.profile,
+          .region = options_.region,
+          .deadline = deadline,
+          .endpoint = options_.endpoint};
 }
 
 const std::string& Client::endpoint(Service service) const noexcept { return places_[index_of(service)].url; }

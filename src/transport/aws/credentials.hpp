@@ -29,6 +29,7 @@ struct CredentialSearch {
   std::string profile{};  ///< Named by the URL; empty: as the environment says.
   std::string region{};   ///< For the security token service; empty: as the environment or the profile says.
   WaitClock::time_point deadline{};
+  std::string endpoint{};  ///< Of the security token service; empty: as the environment or the profile says.
 };
 
 /// The name of the profile that counts, and whether somebody asked for it.

@@ -27,6 +27,11 @@ void check_region(const std::string& region, std::uint16_t port) {
                                       "aws://eu-west-1?prefix=prod, and another address as endpoint=URL");
 }
 
+void check_account(const std::string& account) {
+  if (account.empty() || (account.size() == 12 && account.find_first_not_of("0123456789") == std::string::npos)) return;
+  throw Error(ErrorCode::invalid, "account=" + core::for_message(account, 80) + " is none: it has twelve digits");
+}
+
 }  // namespace
 
 Options options_of(const Url& url) {
@@ -54,6 +59,7 @@ Options options_of(const Url& url) {
   text("profile", options.client.profile);
   text("ca", options.client.ca);
   text("account", options.account);
+  check_account(options.account);
   text("shelf", options.shelf);
   text("archive", options.archive);
   if (options.shelf.starts_with("memory:")) {

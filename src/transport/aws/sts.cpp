@@ -46,7 +46,8 @@ struct Place {
 
 Place place_of(const CredentialSearch& search) {
   Place out{.region = search.region.empty() ? find_region(search).value_or("us-east-1") : search.region};
-  out.url = find_endpoint(search, "STS").value_or(default_endpoint("sts", out.region));
+  out.url = search.endpoint;
+  if (out.url.empty()) out.url = find_endpoint(search, "STS").value_or(default_endpoint("sts", out.region));
   while (out.url.ends_with('/')) out.url.pop_back();
   out.url += '/';
   const std::size_t scheme = out.url.find("://"), host = scheme == std::string::npos ? 0 : scheme + 3;
