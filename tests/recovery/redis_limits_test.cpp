@@ -40,6 +40,34 @@ class RedisLimits : public RedisRecovery {
   }
 };
 
+TEST_F(RedisLimits, TheDoctorNamesWhatAUserMayNotRun) {
+  const auto row = [](const std::string& url, const std::string& name) {
+    for (const Check& each : open_transport(url)->diagnose()) {
+      if (each.check == name) return each;
+    }
+    return Check{name, false, "there is no such row", ""};
+  };
+  const std::string all = "redis://127.0.0.1:" + std::to_string(server_.port());
+  EXPECT_TRUE(row(all, "permissions").ok) << row(all, "permissions").detail;
+  EXPECT_EQ(server_.cli("EXISTS", "events:#doctor"), "0");
+  for (const auto& [without, named] : {std::pair("-xadd", "XADD"), {"-xreadgroup", "XREADGROUP"}, {"-zadd", "ZADD"}}) {
+    const Check check = row(url_without(without), "permissions");
+    EXPECT_FALSE(check.ok);
+    EXPECT_NE(check.detail.find(named), std::string::npos) << check.detail;
+    server_.cli("ACL", "DELUSER", "some");
+  }
+  EXPECT_TRUE(row(url_without("-info"), "server").ok) << "it is optional";
+}
+
+TEST_F(RedisLimits, TheDoctorKnowsAReplica) {
+  server_.cli("REPLICAOF", "127.0.0.1", "1");
+  const auto replica = open_transport("redis://127.0.0.1:" + std::to_string(server_.port()));
+  const std::vector<Check> checks = replica->diagnose();
+  EXPECT_TRUE(
+      std::any_of(checks.begin(), checks.end(), [](const Check& each) { return each.check == "role" && !each.ok; }));
+  server_.cli("REPLICAOF", "NO", "ONE");
+}
+
 // As a network does that holds the request for a while, behind a proxy whose address says nothing.
 TEST_F(RedisLimits, ALateReadIsGivenBack) {
   support::Proxy proxy(server_.port());

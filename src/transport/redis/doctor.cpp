@@ -13,9 +13,71 @@ std::string info_text(std::string_view info, std::string_view name) {
   return std::string(info.substr(0, info.find('\r')));
 }
 
+void check_clock(Store& store, const std::string& key, const std::string& where, std::vector<Check>& checks) {
+  const Wall here = store.environment().clock->wall();
+  const std::int64_t ahead = store.now_ms(key) - std::chrono::floor<Millis>(here).time_since_epoch().count();
+  const bool near = ahead > -60'000 && ahead < 60'000;
+  checks.push_back(
+      {"clock of the server" + where, near, std::to_string(ahead) + " ms ahead of this machine's",
+       near ? "" : "let NTP set both: a time such as --from 5m is this machine's, and events have the server's"});
+}
+
+// Whether the user may run what publishing and consuming need, each in a form that changes nothing where the key is
+// not there; and no stream has such a name. Who may not is told so before the server looks.
+void check_permissions(Store& store, std::vector<Check>& checks) {
+  const std::string key = "events:#doctor";
+  const std::vector<std::vector<std::string>> trials = {
+      {"XADD", key, "NOMKSTREAM", "*", "event", "{}"},
+      {"XREADGROUP", "GROUP", "doctor", "doctor", "COUNT", "1", "STREAMS", key, ">"},
+      {"XGROUP", "CREATE", key, "doctor", "0"},
+      {"XACK", key, "doctor", "0-1"},
+      {"XCLAIM", key, "doctor", "doctor", "0", "0-1"},
+      {"XPENDING", key, "doctor"},
+      {"XRANGE", key, "-", "+", "COUNT", "1"},
+      {"XLEN", key},
+      {"XDEL", key, "0-1"},
+      {"ZADD", key, "XX", "0", "none"},
+      {"ZRANGEBYSCORE", key, "0", "0"},
+      {"HGET", key, "none"},
+      {"HDEL", key, "none"},
+      {"DEL", key},
+      {"SCRIPT", "LOAD", "return 0"},
+      {"EVALSHA", "0000000000000000000000000000000000000000", "1", key},
+      {"TIME"}};
+  Commands commands;
+  for (const auto& trial : trials) {
+    commands.begin(trial.size());
+    for (const std::string& word : trial) commands.word(word);
+  }
+  const Replies said = store.nodes().run(key, commands, deadline_in(patience));
+  std::string may_not;
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    if (!said.reply(i).error() || !said.reply(i).text().starts_with("NOPERM")) continue;
+    may_not += (may_not.empty() ? "" : ", ") + trials[i].front();
+  }
+  checks.push_back({"permissions", may_not.empty(),
+                    may_not.empty() ? "may publish and consume" : "may not run " + may_not + " on events:*",
+                    may_not.empty() ? "" : "let the server's administrator allow these (ACL SETUSER)"});
+}
+
 void check_server(Store& store, const std::string& key, const std::string& where, std::vector<Check>& checks) {
-  const Replies said = store.nodes().call(key, {"INFO"}, deadline_in(patience));
+  check_clock(store, key, where, checks);
+  const Replies said = store.nodes().run(key, Commands().add({"INFO"}), deadline_in(patience));
+  if (said.reply().error()) {
+    checks.push_back({"server" + where, true, "what it is set to is unknown: " + std::string(said.reply().text()),
+                      "allow this user INFO and CONFIG GET"});
+    return;
+  }
   const std::string_view info = said.reply().text();
+  if (info_text(info, "role") == "slave") {
+    checks.push_back({"role" + where, false, "a replica, which takes no writes",
+                      "name its master in the URL, or the sentinels, who know it"});
+  }
+  if (info_text(info, "rdb_last_bgsave_status") == "err") {
+    checks.push_back({"snapshot" + where, false,
+                      "the last one failed, and until one succeeds the server may refuse writes",
+                      "make room on the server's disk, or look into its log"});
+  }
   const std::string version = info_text(info, "redis_version");
   const bool old = info_number(info, "redis_version") < 7;
   checks.push_back({"server" + where, !old, version.empty() ? "reachable" : "version " + version,
@@ -61,6 +123,7 @@ std::vector<Check> check_servers(Store& store) {
   for (std::size_t i = 0; i < keys.size(); ++i) {
     check_server(store, keys[i], keys.size() == 1 ? "" : " " + std::to_string(i + 1), checks);
   }
+  check_permissions(store, checks);
   if (store.nodes().clustered()) {
     const Replies said = store.nodes().call(keys.front(), {"CLUSTER", "INFO"}, deadline_in(patience));
     const std::string state = info_text(said.reply().text(), "cluster_state");
