@@ -209,6 +209,24 @@ TEST_F(RedisLimits, AFullServerIsTrimmed) {
   EXPECT_EQ(server_.cli("LRANGE", "{events:user}:gaps:slow", 0, -1), "1000-1 2000-1");
 }
 
+// Nothing makes room but its settlements, so whoever comes back must be let in.
+TEST_F(RedisLimits, AFullServerIsJoinedAgain) {
+  publish(3);
+  const std::vector<std::string> commands{"commands:mail.send"};
+  (void)subscribe("a", Millis(30'000), 1000, std::size_t{8} << 20U, commands);
+  server_.cli("CONFIG", "SET", "maxmemory", "1");
+  const auto subscription = subscribe("b", Millis(30'000), 1000, std::size_t{8} << 20U, commands);
+  const auto deliveries = fetch(*subscription, 3);
+  ASSERT_EQ(deliveries.size(), 3U);
+  EXPECT_TRUE(subscription->renew().empty());
+  const auto failed = settle(*subscription, std::span(deliveries).first(1), Settlement::Kind::again);
+  for (const Result& result : failed) EXPECT_EQ(result.code, ErrorCode::ok) << result.message;
+  for (const Result& result : settle(*subscription, std::span(deliveries).subspan(1))) {
+    EXPECT_EQ(result.code, ErrorCode::ok) << result.message;
+  }
+  EXPECT_EQ(fetch(*subscription, 1).size(), 1U) << "a retry";
+}
+
 TEST_F(RedisLimits, WhoMayNotUnblockReadsInTurns) {
   Environment environment;
   std::atomic<int> told{0};

@@ -101,8 +101,11 @@ local me, now, lease, types, owner, start, new = ARGV[2], clock(ARGV[3]), tonumb
 if owner ~= '' then
   local known = call('HGET', T, 'owner')
   if known and known ~= owner and known ~= '' then return known end
-  call('HSET', T, 'owner', owner)
 end
+-- A server that is full refuses whatever would take room, unless something was written before it. Nothing makes room
+-- there but the settlements of those that join, so this writes, and changes nothing.
+call('HDEL', Y, '')
+if owner ~= '' then call('HSET', T, 'owner', owner) end
 if ARGV[8] == '1' then
   local info, last = redis.pcall('XINFO', 'STREAM', S), '0-0'
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
@@ -266,7 +269,10 @@ local now, limit, moved = clock(ARGV[2]), tonumber(ARGV[3]), 0
 for _, key in ipairs({S, R, A}) do
   local known = redis.pcall('XINFO', 'CONSUMERS', key, G)
   for _, info in ipairs(known.err and {} or known) do
-    if info[4] > 0 and string.find(info[2], '/%d+%.%d+$') and not call('ZSCORE', L, info[2]) then call('ZADD', L, 0, info[2]) end
+    if info[4] > 0 and string.find(info[2], '/%d+%.%d+$') and not call('ZSCORE', L, info[2]) then
+      call('ZREM', L, info[2])
+      call('ZADD', L, 0, info[2])
+    end
   end
 end
 for _, instance in ipairs(call('ZRANGEBYSCORE', L, '-inf', '(' .. whole(now))) do
