@@ -181,6 +181,14 @@ void Pool::not_settled(Outcome& outcome, const transport::Result& result, Servic
     --held_;
     ++stats.stale;
     if (outcome.final()) --final_;
+    // Nobody may hold it after all, and a loss is never silent. What was handled has no need of its settlement.
+    if (outcome.extra && outcome.extra->failure) {
+      const Failure& failure = *outcome.extra->failure;
+      note(LogLevel::warning, failure.type + " " + failure.id + " of " + failure.stream +
+                                  " failed, and that was not recorded, since its delivery is no longer held: it was "
+                                  "settled before or went to another instance, else replay it; its error: " +
+                                  failure.error);
+    }
     return;
   }
   if (result.retryable && !(settler_stops_ && now() >= settle_until_)) {

@@ -136,6 +136,91 @@ TEST_F(RedisLimits, AStreamThatWasMadeAnewIsReadFromItsBeginning) {
   EXPECT_EQ(fetch(*subscription, 3).size(), 3U) << "their ids are older than what was read last";
 }
 
+// An operator who destroys the group, or the consumer, takes from the server what it knows of deliveries that are out.
+class RedisForgotten : public RedisLimits, public ::testing::WithParamInterface<bool> {
+ protected:
+  void forget() {
+    ASSERT_EQ(GetParam() ? server_.cli("XGROUP", "DESTROY", stream, "g")
+                         : server_.cli("XGROUP", "DELCONSUMER", stream, "g", member()),
+              GetParam() ? "1" : "4");
+  }
+  // What a failed handler's settlement leaves: all of it comes again, once.
+  void expect_again(Subscription& subscription, const std::vector<Result>& results) {
+    for (const Result& result : results) EXPECT_TRUE(result.code == ErrorCode::ok && !result.stale) << result.message;
+    const auto again = fetch(subscription, 4);
+    ASSERT_EQ(again.size(), 4U) << "what fails is never lost";
+    for (const Delivery& each : again) EXPECT_EQ(each.attempt, 2U);
+    EXPECT_TRUE(subscription.fetch(Millis(100), {}).deliveries.empty());
+    (void)settle(subscription, again);
+    EXPECT_EQ(transport_->describe(stream).at(0).groups.at(0).handled, 4U);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(By, RedisForgotten, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? std::string("Group") : std::string("Consumer"); });
+
+TEST_P(RedisForgotten, WhatFailsComesAgain) {
+  publish(4);
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 4);
+  ASSERT_EQ(deliveries.size(), 4U);
+  forget();
+  expect_again(*subscription, settle(*subscription, deliveries, Settlement::Kind::again));
+}
+
+TEST_P(RedisForgotten, WhatFailsAfterALookComesAgain) {
+  publish(4);
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 4);
+  ASSERT_EQ(deliveries.size(), 4U);
+  forget();
+  EXPECT_TRUE(subscription->fetch(Millis(100), {}).deliveries.empty()) << "it is held";
+  expect_again(*subscription, settle(*subscription, deliveries, Settlement::Kind::again));
+}
+
+TEST_P(RedisForgotten, WhatIsHandledStoresItsOutputs) {
+  publish(4);
+  const auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 4);
+  ASSERT_EQ(deliveries.size(), 4U);
+  forget();
+  const std::string event = envelope(9);
+  Outgoing output = outgoing(event);
+  output.stream = "events:out";
+  for (const Result& result : settle(*subscription, deliveries, Settlement::Kind::done, {&output, 1})) {
+    EXPECT_TRUE(result.code == ErrorCode::ok && !result.stale) << result.message;
+  }
+  EXPECT_EQ(server_.cli("XLEN", "events:out"), "4");
+  EXPECT_TRUE(subscription->fetch(Millis(100), {}).deliveries.empty());
+}
+
+TEST_F(RedisLimits, AGroupThatIsMadeAgainHoldsWhatIsOut) {
+  publish(4);
+  auto subscription = subscribe("a");
+  const auto deliveries = fetch(*subscription, 4);
+  ASSERT_EQ(deliveries.size(), 4U);
+  (void)settle(*subscription, std::span(deliveries).first(1));
+  server_.cli("XGROUP", "DESTROY", stream, "g");
+  EXPECT_TRUE(subscription->fetch(Millis(100), {}).deliveries.empty());
+  EXPECT_EQ(pending(), "3") << "also a death finds it then";
+  publish(1);
+  EXPECT_EQ(fetch(*subscription, 1).size(), 1U);
+  subscription.reset();
+  EXPECT_EQ(fetch(*subscribe("b"), 4).size(), 4U);
+}
+
+// What another member took over is its own, whatever the first one says of it.
+TEST_F(RedisLimits, WhatWasTakenOverStaysStale) {
+  publish(2);
+  const auto late = subscribe("late");
+  const auto deliveries = fetch(*late, 2);
+  ASSERT_EQ(deliveries.size(), 2U);
+  server_.cli("ZADD", "{events:user}:live:g", 1, member());
+  const auto next = subscribe("next");
+  ASSERT_EQ(fetch(*next, 1).size(), 1U);
+  for (const Result& result : settle(*late, deliveries, Settlement::Kind::again)) EXPECT_TRUE(result.stale);
+  EXPECT_EQ(server_.cli("ZCARD", "{events:user}:due:g"), "0");
+}
+
 TEST_F(RedisLimits, AFullServerIsTrimmed) {
   server_.cli("XADD", stream, "1000-1", "event", envelope(0));
   server_.cli("XADD", stream, "2000-1", "event", envelope(1));
@@ -150,6 +235,24 @@ TEST_F(RedisLimits, AFullServerIsTrimmed) {
   EXPECT_NO_THROW(transport_->tend(retention, {}));
   EXPECT_EQ(server_.cli("XLEN", stream), "0");
   EXPECT_EQ(server_.cli("LRANGE", "{events:user}:gaps:slow", 0, -1), "1000-1 2000-1");
+}
+
+// Nothing makes room but its settlements, so whoever comes back must be let in.
+TEST_F(RedisLimits, AFullServerIsJoinedAgain) {
+  publish(3);
+  const std::vector<std::string> commands{"commands:mail.send"};
+  (void)subscribe("a", Millis(30'000), 1000, std::size_t{8} << 20U, commands);
+  server_.cli("CONFIG", "SET", "maxmemory", "1");
+  const auto subscription = subscribe("b", Millis(30'000), 1000, std::size_t{8} << 20U, commands);
+  const auto deliveries = fetch(*subscription, 3);
+  ASSERT_EQ(deliveries.size(), 3U);
+  EXPECT_TRUE(subscription->renew().empty());
+  const auto failed = settle(*subscription, std::span(deliveries).first(1), Settlement::Kind::again);
+  for (const Result& result : failed) EXPECT_EQ(result.code, ErrorCode::ok) << result.message;
+  for (const Result& result : settle(*subscription, std::span(deliveries).subspan(1))) {
+    EXPECT_EQ(result.code, ErrorCode::ok) << result.message;
+  }
+  EXPECT_EQ(fetch(*subscription, 1).size(), 1U) << "a retry";
 }
 
 TEST_F(RedisLimits, WhoMayNotUnblockReadsInTurns) {

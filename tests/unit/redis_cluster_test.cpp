@@ -1,9 +1,10 @@
-// What a cluster's servers say, and what a URL says of servers.
+// What a cluster's servers say, what a URL says of servers, and what a server's errors mean.
 #include <gtest/gtest.h>
 
 #include <tidings/error.hpp>
 
 #include "transport/redis/cluster.hpp"
+#include "transport/redis/connection.hpp"
 #include "transport/redis/endpoint.hpp"
 
 namespace tidings::transport::redis {
@@ -131,6 +132,27 @@ TEST(RedisEndpoints, ThatCannotBeMeantAreRefused) {
       EXPECT_EQ(error.code(), ErrorCode::invalid) << url;
     }
   }
+}
+
+TEST(RedisErrors, OfPermissionsSayWhatToAllow) {
+  constexpr const char* in_scripts[] = {
+      "ERR The user executing the script can't run this command or subcommand script: 5f1c, on @user_script:63.",
+      "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments "
+      "script: 5f1c, on @user_script:63.",
+      "ERR ACL failure in script: User shop has no permissions to run the 'zadd' command script: 5f1c, on "
+      "@user_script:63.",
+      "NOPERM this user has no permissions to run the 'zadd' command",
+      "NOPERM this user has no permissions to access one of the keys used as arguments"};
+  for (const char* text : in_scripts) {
+    const Error error = error_of(text);
+    EXPECT_EQ(error.code(), ErrorCode::unauthorized) << text;
+    EXPECT_FALSE(error.retryable()) << text;
+    const std::string what = error.what();
+    EXPECT_NE(what.find(text), what.npos) << what;
+    EXPECT_NE(what.find("docs/transports/redis.md"), what.npos) << what;
+  }
+  EXPECT_EQ(error_of("WRONGPASS invalid username-password pair or user is disabled.").code(), ErrorCode::unauthorized);
+  EXPECT_EQ(error_of("ERR no such key").code(), ErrorCode::internal);
 }
 
 }  // namespace

@@ -324,6 +324,30 @@ TEST_F(RuntimeRegression, OneSettlementThatIsRefusedForAWhileHoldsUpNobodyElse) 
   EXPECT_TRUE(eventually([&] { return group().handled == 50; }));
 }
 
+// Whoever else has it may be nobody: an event that failed and was not put anywhere is told of.
+TEST_F(RuntimeRegression, AFailureThatIsStaleIsTold) {
+  std::atomic<int> told{0};
+  log_ = [&](LogLevel level, std::string_view line) {
+    if (line.find("order.placed") != line.npos && line.find("was not recorded") != line.npos) {
+      told += level == LogLevel::warning ? 1 : 100;
+    }
+  };
+  open();
+  publish(3);
+  faults_.on_settle = [](std::span<const Settlement>, std::span<Result> results) {
+    for (Result& result : results) result = {.code = ErrorCode::stale, .stale = true};
+  };
+  std::stop_source stop;
+  Service service{*bus_, "s"};
+  service.on<Ordered>([&](const DomainEvent<Ordered>& event) {
+    if (event.data.number == 2) stop.request_stop();
+    if (event.data.number > 0) throw std::runtime_error("no");
+  });
+  service.run(stop.get_token());
+  EXPECT_EQ(service.stats().stale, 3U);
+  EXPECT_EQ(told, 2) << "the failures, and not what was handled";
+}
+
 TEST_F(RuntimeRegression, OutputsThatAreRefusedAreReportedAsTheHandlersFailure) {
   faults_.on_settle = [&](std::span<const Settlement> items, std::span<Result> results) {
     if (!items[0].outputs.empty()) results[0] = {.code = ErrorCode::too_large, .message = "too large an output"};

@@ -27,8 +27,15 @@ constexpr std::size_t padding = 64, smallest_block = 64U << 10, least_room = 16U
 Error error_of(std::string_view text) {
   const std::string what = "redis: " + std::string(text);
   const auto is = [&](std::string_view word) { return text.starts_with(word); };
-  if (is("NOAUTH") || is("WRONGPASS") || is("NOPERM") || is("ERR AUTH") || is("ERR invalid password")) {
+  if (is("NOAUTH") || is("WRONGPASS") || is("ERR AUTH") || is("ERR invalid password")) {
     return {ErrorCode::unauthorized, what + "; give a user and password that may do this"};
+  }
+  // What is refused inside a script says so in words that no other error begins with, of Redis 7.0 and of later ones.
+  if (is("NOPERM") || is("ERR The user executing the script can't") || is("ERR ACL failure in script")) {
+    return {ErrorCode::unauthorized,
+            what +
+                "; allow this user the commands and keys that docs/transports/redis.md lists (ACL LOG names what was "
+                "refused), or give another user and password"};
   }
   if (is("OOM"))
     return {ErrorCode::full, true, what + "; raise the server's maxmemory, or let retention remove events"};

@@ -94,7 +94,7 @@ void RedisSubscription::give_back_unseen(std::uint32_t index, const Known& known
       entry.enter();
       for (std::size_t k = 0; k < reply.size(); ++k, entry.skip()) {
         if (!parse_id(entry[0].text(), id) || known.contains({index, source, id})) continue;
-        words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "", "", "", "0"});
+        words.insert(words.end(), {"release", std::string(1, source), id.text(), "0", "0", "0", "", "", "", "0"});
       }
       if (reply.size() < 1000) break;
       from = "(" + id.text();

@@ -65,6 +65,26 @@ local function less(a, b)
   if tonumber(am) ~= tonumber(bm) then return tonumber(am) < tonumber(bm) end
   return tonumber(as) < tonumber(bs)
 end
+-- Whether nobody holds an entry only because somebody destroyed the group, or the consumer that held it: then it is
+-- still whose it was, since nobody is given it again. What stands behind all that the group has read comes again.
+local function forgotten(key, id)
+  if key ~= S and #call('XRANGE', key, id, id) == 0 then return false end
+  local groups = redis.pcall('XINFO', 'GROUPS', key)
+  for _, info in ipairs(groups) do
+    local group = {}
+    for i = 1, #info, 2 do group[info[i]] = info[i + 1] end
+    if group.name == G then return not less(group['last-delivered-id'], id) end
+  end
+  return true
+end
+-- Whether a member that was given an entry may settle it, or the error that kept the answer. `clear`: it never tried;
+-- `me`: nobody else may hold it.
+local function held(key, id, clear, me)
+  local entry = redis.pcall('XPENDING', key, G, id, id, 1)
+  if entry.err and not string.find(entry.err, 'NOGROUP') then return false, entry.err end
+  if not entry.err and #entry > 0 then return not me or entry[1][2] == me end
+  return clear and forgotten(key, id)
+end
 local function waiting(key)
   local ok = redis.pcall('XPENDING', key, G)
   if ok.err then return 0 end
@@ -73,15 +93,19 @@ end
 )lua";
 
 // ARGV: G, me, now, lease, types, owner, start, whether that is where we were before: then a stream that ends before it
-// was made anew meanwhile, and is read from its beginning. Returns OK, where the group began, which is where its
-// other partitions begin, and whether it began just now; or the owner that stands there.
+// was made anew meanwhile, and is read from its beginning; then the ids of S that `me` holds, which are its own again
+// where the group was destroyed. Returns OK, where the group began, which is where its other partitions begin, and
+// whether it began just now; or the owner that stands there.
 constexpr const char* join = R"lua(
 local me, now, lease, types, owner, start, new = ARGV[2], clock(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7], 0
 if owner ~= '' then
   local known = call('HGET', T, 'owner')
   if known and known ~= owner and known ~= '' then return known end
-  call('HSET', T, 'owner', owner)
 end
+-- A server that is full refuses whatever would take room, unless something was written before it. Nothing makes room
+-- there but the settlements of those that join, so this writes, and changes nothing.
+call('HDEL', Y, '')
+if owner ~= '' then call('HSET', T, 'owner', owner) end
 if ARGV[8] == '1' then
   local info, last = redis.pcall('XINFO', 'STREAM', S), '0-0'
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
@@ -94,6 +118,11 @@ for _, key in ipairs({S, R, A}) do
     -- Not now .. '-0', which another partition may be given for an event of this very millisecond.
     call('HSET', T, 'start', start == '$' and whole(now - 1) .. '-18446744073709551615' or start)
     new = 1
+  end
+end
+for i = 9, #ARGV do
+  if #call('XPENDING', S, G, ARGV[i], ARGV[i], 1) == 0 and forgotten(S, ARGV[i]) then
+    call('XCLAIM', S, G, me, 0, ARGV[i], 'FORCE', 'JUSTID')
   end
 end
 call('ZADD', L, whole(now + lease), me)
@@ -123,8 +152,9 @@ return {1, call('HGET', T, 'paused') or '0', waiting(A), waiting(R), due, whole(
 )lua";
 
 // ARGV: G, me, now, done ids of S: count, ids …; ignored ids of S: count, ids …; then per item: kind, source (S, R or
-// A), id, after, counted, reason, error, event (for an entry that was deleted meanwhile), outputs: count, (stream,
-// event) …. Returns 0 when `me` is no member any more, else what became of each of the latter.
+// A), id, whether no settlement of it was sent before, after, counted, reason, error, event (for an entry that was
+// deleted meanwhile), outputs: count, (stream, event) …. Returns 0 when `me` is no member any more, else what became of
+// each of the latter.
 constexpr const char* settle = R"lua(
 local me, now, at = ARGV[2], clock(ARGV[3]), 4
 if not member(me) then return 0 end
@@ -144,11 +174,11 @@ for _, counter in ipairs({'handled', 'ignored'}) do
 end
 local sources, results = {S = S, R = R, A = A}, {}
 while at <= #ARGV do
-  local kind, key, id, after, counted = next_word(), sources[next_word()], next_word(), tonumber(next_word()), next_word()
+  local kind, key, id, clear = next_word(), sources[next_word()], next_word(), next_word() == '1'
+  local after, counted = tonumber(next_word()), next_word()
   local reason, error, event, outputs = next_word(), next_word(), next_word(), tonumber(next_word())
   local r = record(key, id) or {event = event, attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
-  local mine, stored, failed = redis.pcall('XPENDING', key, G, id, id, 1), {}, nil
-  local ours = not mine.err and #mine > 0
+  local stored, ours, failed = {}, held(key, id, clear)
   for i = 1, outputs do
     local stream, event = next_word(), next_word()
     if ours and not failed then
@@ -161,7 +191,8 @@ while at <= #ARGV do
       end
     end
   end
-  ours = ours and not failed and take(key, id)
+  ours = ours and not failed
+  if ours and not take(key, id) and key ~= S then call('XDEL', key, id) end
   if ours and kind == 'done' then call('HINCRBY', T, 'handled', 1) end
   if ours and kind == 'ignored' then call('HINCRBY', T, 'ignored', 1) end
   if ours and kind == 'release' then
@@ -185,12 +216,12 @@ end
 return results
 )lua";
 
-// ARGV: G, me, then of each item: source and id. Returns for each whether `me` holds it.
+// ARGV: G, me, then of each item: source, id, and whether no settlement of it was sent before. Returns for each whether
+// `me` holds it.
 constexpr const char* holds = R"lua(
 local sources, results, ours = {S = S, R = R, A = A}, {}, member(ARGV[2])
-for i = 3, #ARGV, 2 do
-  local held = redis.pcall('XPENDING', sources[ARGV[i]], G, ARGV[i + 1], ARGV[i + 1], 1, ARGV[2])
-  results[#results + 1] = ours and not held.err and #held or 0
+for i = 3, #ARGV, 3 do
+  results[#results + 1] = ours and held(sources[ARGV[i]], ARGV[i + 1], ARGV[i + 2] == '1', ARGV[2]) and 1 or 0
 end
 return results
 )lua";
@@ -238,7 +269,10 @@ local now, limit, moved = clock(ARGV[2]), tonumber(ARGV[3]), 0
 for _, key in ipairs({S, R, A}) do
   local known = redis.pcall('XINFO', 'CONSUMERS', key, G)
   for _, info in ipairs(known.err and {} or known) do
-    if info[4] > 0 and string.find(info[2], '/%d+%.%d+$') and not call('ZSCORE', L, info[2]) then call('ZADD', L, 0, info[2]) end
+    if info[4] > 0 and string.find(info[2], '/%d+%.%d+$') and not call('ZSCORE', L, info[2]) then
+      call('ZREM', L, info[2])
+      call('ZADD', L, 0, info[2])
+    end
   end
 end
 for _, instance in ipairs(call('ZRANGEBYSCORE', L, '-inf', '(' .. whole(now))) do

@@ -55,6 +55,7 @@ void RedisSubscription::add(Part& part, const Ledger::Held& held, const Settleme
   part.words.emplace_back(word_of(item.kind));
   part.words.emplace_back(1, held.source);
   part.words.push_back(held.id.text());
+  part.words.emplace_back(held.unclear ? "0" : "1");
   part.words.push_back(std::to_string(after));
   part.words.emplace_back(item.counted ? "1" : "0");
   part.words.emplace_back(item.reason);
@@ -172,6 +173,7 @@ void RedisSubscription::refuse_lost(std::span<const Settlement> items, const std
         if (held == nullptr || held->stream != stream) continue;
         words.emplace_back(1, held->source);
         words.push_back(held->id.text());
+        words.emplace_back(held->unclear ? "0" : "1");
         asked.push_back(i);
       }
     }

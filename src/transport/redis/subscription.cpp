@@ -144,11 +144,11 @@ void RedisSubscription::join(Joined& joined, const std::string& member, WaitCloc
     }
     start = first->made ? start_word(interest_.start) : first->began;
   }
-  const Replies answer =
-      store_.eval(Script::join, joined.stream, joined.group,
-                  {member, store_.now_word(), std::to_string(interest_.lease.count()),
-                   core::join_lines(interest_.types), command ? interest_.service : "", start, before ? "1" : "0"},
-                  deadline);
+  std::vector<std::string> words{member, store_.now_word(), std::to_string(interest_.lease.count())};
+  words.insert(words.end(), {core::join_lines(interest_.types), command ? interest_.service : "", start});
+  words.emplace_back(before ? "1" : "0");
+  add_held(joined, words);
+  const Replies answer = store_.eval(Script::join, joined.stream, joined.group, std::move(words), deadline);
   if (answer.reply().kind() != Value::Kind::array) {
     throw Error(ErrorCode::conflict, joined.stream + " belongs to the service " + std::string(answer.reply().text()) +
                                          ", so " + interest_.service +
@@ -161,6 +161,16 @@ void RedisSubscription::join(Joined& joined, const std::string& member, WaitCloc
   const std::lock_guard lock(ledger_mutex_);
   joined.member = true;
   joined.renewed = WaitClock::now();
+}
+
+// What is out and not settled, and what is about to be: nobody else knows it of a group that is made again.
+void RedisSubscription::add_held(const Joined& joined, std::vector<std::string>& words) {
+  const auto add = [&](const Ledger::Held& held) {
+    if (held.source == 'S' && &joined_[held.stream] == &joined) words.push_back(held.id.text());
+  };
+  for (const Ledger::Held& held : ready_.held) add(held);
+  const std::lock_guard lock(ledger_mutex_);
+  for (const std::uint64_t serial : ledger_.open()) add(*ledger_.find(serial));
 }
 
 RedisSubscription::~RedisSubscription() {

@@ -103,6 +103,7 @@ class RedisSubscription final : public Subscription {
 
   void join(WaitClock::time_point deadline);
   void join(Joined& joined, const std::string& member, WaitClock::time_point deadline);
+  void add_held(const Joined& joined, std::vector<std::string>& words);
   void join_each(const std::string& member, WaitClock::time_point deadline);
   void add(std::uint32_t stream, std::uint32_t partition, const std::string& name);
   void grow(WaitClock::time_point deadline);
