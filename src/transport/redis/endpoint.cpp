@@ -89,6 +89,9 @@ Endpoint endpoint_of(const Url& url) {
   }
   std::string database = url.option("database").value_or("0");
   if (url.scheme == "redis+unix") {
+    if (url.path.empty() || !url.hosts.empty()) {
+      throw Error(ErrorCode::invalid, "redis: the socket's path is missing; write redis+unix:///run/redis/redis.sock");
+    }
     endpoint.addresses.push_back({{}, 0, url.path});
   } else if (url.scheme == "redis+sentinel") {
     endpoint.kind = Endpoint::Kind::sentinels;
@@ -107,6 +110,10 @@ Endpoint endpoint_of(const Url& url) {
       throw Error(ErrorCode::invalid, "redis: one host is expected; several are redis+cluster:// or redis+sentinel://");
     }
     endpoint.addresses = addresses_of(url, server_port);
+    if (!url.path.empty() && url.option("database") && database != url.path) {
+      throw Error(ErrorCode::invalid,
+                  "redis: the URL names two databases, " + url.path + " and " + database + "; leave one of them out");
+    }
     if (!url.path.empty()) database = url.path;
   }
   endpoint.database = number_of(database, "the database");

@@ -103,7 +103,14 @@ void Socket::secure(const Tls& tls, const std::string& host, WaitClock::time_poi
     }
     send_raw(session_->outgoing(), deadline);
     if (done) return;
-    session_->incoming({bytes.data(), read_raw(bytes, deadline)});
+    try {
+      session_->incoming({bytes.data(), read_raw(bytes, deadline)});
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::timeout) throw;
+      throw Error(
+          ErrorCode::timeout, true,
+          "redis at " + where_ + " did not answer TLS's greeting before the deadline; does this port speak TLS?");
+    }
   }
 }
 

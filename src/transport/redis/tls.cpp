@@ -22,6 +22,12 @@ std::string reason() {
 }
 
 [[noreturn]] void unusable(const char* option, const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    throw Error(ErrorCode::invalid, std::string("redis: ") + option + "=" + path +
+                                        ": there is no such file; name a PEM "
+                                        "file that this user may read");
+  }
   throw Error(ErrorCode::invalid, std::string("redis: ") + option + "=" + path + " cannot be used: " + reason() +
                                       "; name a PEM file without a passphrase that this user may read");
 }
@@ -57,7 +63,10 @@ Tls::Tls(const TlsFiles& files) : context_(SSL_CTX_new(TLS_client_method())), se
   }
   if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1) unusable("cert", files.certificate);
   const std::string& key = files.key.empty() ? files.certificate : files.key;
-  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) unusable("key", key);
+  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) == 1) return;
+  if (!files.key.empty()) unusable("key", key);
+  ERR_clear_error();
+  throw Error(ErrorCode::invalid, "redis: cert=" + key + " holds no key without a passphrase; name it with key=");
 }
 
 TlsSession::TlsSession(const Tls& tls, const std::string& host)
@@ -83,9 +92,11 @@ void TlsSession::fail(int result) {
   const long verdict = SSL_get_verify_result(session_.get());
   if (verdict != X509_V_OK) {
     ERR_clear_error();
+    const bool time = verdict == X509_V_ERR_CERT_HAS_EXPIRED || verdict == X509_V_ERR_CERT_NOT_YET_VALID;
     throw Error(ErrorCode::unauthorized, "redis: the certificate of " + host_ +
                                              " is not believed: " + X509_verify_cert_error_string(verdict) +
-                                             "; give its authority with ca=, or its name with server_name=");
+                                             (time ? "; renew it on the server, and check this machine's clock"
+                                                   : "; give its authority with ca=, or its name with server_name="));
   }
   const int kind = SSL_get_error(session_.get(), result);
   throw Error(ErrorCode::unavailable, true,
