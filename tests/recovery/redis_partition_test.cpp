@@ -311,6 +311,59 @@ TEST_F(RedisPartitions, AreFollowedWithoutGaps) {
   EXPECT_EQ(seen.size(), (rounds + 1) * keys_.size());
 }
 
+// Whoever reads on from page to page misses nothing either when a category is given partitions, or more of them, also
+// where he was there before.
+TEST_F(RedisPartitions, WhoReadsOnMissesNothingOfThoseThatCome) {
+  const auto reader = open_transport(server_.url());
+  ReadRange range;
+  range.stream = stream;
+  range.limit = 5;
+  std::set<std::string> seen;
+  const auto read_on = [&] {
+    for (bool more = true; more;) {
+      const Page page = reader->read(range, {});
+      for (const Record& record : page.records) EXPECT_TRUE(seen.emplace(record.envelope).second) << record.envelope;
+      range.from = page.next;
+      more = !page.records.empty();
+    }
+  };
+  read_on();
+  int first = 0;
+  for (const int partitions : {1, 2, 4}) {
+    const auto publisher = open(partitions);
+    for (int i = 0; i < 3; ++i, ++first) {
+      publish(*publisher, first, 1, keys_);
+      read_on();
+    }
+    EXPECT_EQ(seen.size(), static_cast<std::size_t>(first) * keys_.size()) << partitions;
+  }
+}
+
+TEST_F(RedisPartitions, AreFollowedWithoutGapsWhileTheyCome) {
+  const auto reader = open_transport(server_.url());
+  constexpr int rounds = 50;
+  std::jthread publisher([&] {
+    int first = 0;
+    for (const int partitions : {1, 2, 3, 5, 8}) {
+      const auto larger = open(partitions);
+      for (int i = 0; i < rounds; ++i) publish(*larger, first++, 1, keys_);
+    }
+  });
+  constexpr std::size_t all = 5 * rounds;
+  ReadRange range;
+  range.stream = stream;
+  range.limit = 50;
+  range.wait = Millis(2'000);
+  std::set<std::string> seen;
+  for (bool more = true; more && seen.size() < all * keys_.size();) {
+    const Page page = reader->read(range, {});
+    for (const Record& record : page.records) EXPECT_TRUE(seen.emplace(record.envelope).second) << record.envelope;
+    range.from = page.next;
+    more = !page.records.empty();
+  }
+  EXPECT_EQ(seen.size(), all * keys_.size());
+}
+
 TEST_F(RedisPartitions, HaveOneShelfAndOneGroup) {
   publish(*transport_, 0, 1, keys_);
   const GroupRef group{stream, "g"};

@@ -13,6 +13,42 @@ namespace tidings::transport {
 
 namespace {
 
+// What is given back goes out in the order in which it was published, whoever gave it back, and when.
+TEST_F(RedisRecovery, GivenBackKeepsItsOrder) {
+  publish(20);
+  auto subscription = subscribe("a", Millis(30'000), 16);
+  const auto all = fetch(*subscription, 16);
+  ASSERT_EQ(all.size(), 16U);
+  const std::span<const Delivery> held(all);
+  // The last that came first, then what waited, then what a run did not come to; and the rest with the subscription.
+  (void)settle(*subscription, held.subspan(0, 2));
+  (void)settle(*subscription, held.subspan(12, 2), Settlement::Kind::release);
+  (void)settle(*subscription, held.subspan(6, 4), Settlement::Kind::release);
+  (void)settle(*subscription, held.subspan(2, 2), Settlement::Kind::release);
+  subscription = subscribe("b");
+  std::vector<std::string> expected, seen;
+  for (int i = 2; i < 20; ++i) expected.push_back(envelope(i));
+  for (const Delivery& each : fetch(*subscription, expected.size())) seen.emplace_back(each.envelope);
+  EXPECT_EQ(seen, expected);
+}
+
+// Also where those who come and go have room for a part of it only, and handle less.
+TEST_F(RedisRecovery, GivenBackComesBeforeWhatIsNew) {
+  publish(60);
+  std::vector<std::string> expected, seen;
+  for (int i = 0; i < 60; ++i) expected.push_back(envelope(i));
+  for (std::size_t round = 0; round < 200 && seen.size() < 60; ++round) {
+    const std::size_t room = std::vector<std::size_t>{9, 30, 1, 5}[round % 4];
+    const auto subscription = subscribe("a", Millis(30'000), room);
+    const auto some = fetch(*subscription, 1);
+    ASSERT_FALSE(some.empty());
+    const std::size_t handled = std::min<std::size_t>(some.size(), 1 + round % 3);
+    for (std::size_t i = 0; i < handled; ++i) seen.emplace_back(some[i].envelope);
+    (void)settle(*subscription, std::span(some).first(handled));
+  }
+  EXPECT_EQ(seen, expected);
+}
+
 // A container's processes all have the same host name and process id.
 TEST_F(RedisRecovery, TheSameInstanceNameIsAnotherMember) {
   std::set<std::string> names;

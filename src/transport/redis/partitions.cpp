@@ -96,7 +96,7 @@ PartitionNames Partitions::names(std::string_view stream, WaitClock::time_point 
     const auto found = known_.find(stream);
     if (found != known_.end() && found->second.names) {
       before = found->second.names;
-      if (before->size() >= wish) {
+      if (before->size() >= wish && asks != Asks::look_anew) {
         if (WaitClock::now() < found->second.until) return before;
         // The others go on with what is known meanwhile.
         found->second.until = deadline_in(fresh);
@@ -110,7 +110,7 @@ PartitionNames Partitions::names(std::string_view stream, WaitClock::time_point 
     // It never shrinks: where the server has forgotten it, after a failover say, it is told again.
     count = std::max(known, ask(name, std::max(wish, known), std::min(deadline, deadline_in(longest_ask))));
   } catch (const Error&) {
-    if (!before || known < wish) throw;
+    if (!before || known < wish || asks == Asks::look_anew) throw;
     return before;  // Who is down says so elsewhere.
   }
   if (!before || known != count) {

@@ -41,7 +41,8 @@ class Partitions {
   Partitions(Nodes& nodes, PartitionWish wish, const Log& log) : nodes_(nodes), wish_(std::move(wish)), log_(log) {}
 
   /// Whoever publishes or subscribes raises the number to what was wished for; whoever only looks does not.
-  enum class Asks : std::uint8_t { raise, look };
+  /// `look_anew` asks the server whatever is known, and fails where it cannot say.
+  enum class Asks : std::uint8_t { raise, look, look_anew };
   /// What was known within the last `fresh`, else what the server says now.
   [[nodiscard]] PartitionNames names(std::string_view stream, WaitClock::time_point deadline, Asks asks);
   [[nodiscard]] PartitionNames names(std::string_view stream);  ///< Looks, with patience.

@@ -11,6 +11,7 @@
 namespace tidings::transport::redis {
 namespace {
 
+constexpr std::uint64_t most_apart = 60'000;  // Milliseconds by which the clocks of a cluster may differ.
 constexpr Millis look_again{50};  // At several servers, of which one cannot wait for the first that has something.
 
 // Whether `entry` matches, and then it is in the page.
@@ -106,13 +107,13 @@ std::uint64_t complete_until(Store& store, const std::vector<std::string>& parti
   }
 }
 
-// One pass over all partitions, in the order of their ids.
-Page merge_pass(Store& store, const std::vector<std::string>& partitions, const ReadRange& range, EntryId first) {
+// One pass over all partitions, in the order of their ids; `newest` becomes the last up to which it is complete.
+Page merge_pass(Store& store, const std::vector<std::string>& partitions, const ReadRange& range, EntryId first,
+                EntryId& newest) {
   EntryId high{complete_until(store, partitions) - 1, UINT64_MAX};
   if (range.to) high = std::min(high, id_of(*range.to));
   Page page;
   page.end = true;
-  EntryId newest{};
   for (const std::string& each : partitions) {
     ReadRange part = range;
     part.stream = each;
@@ -142,49 +143,88 @@ Page merge_pass(Store& store, const std::vector<std::string>& partitions, const 
     newest = id_of(page.records[keep - 1].position);
     page.records.resize(keep);
   }
-  page.next = newest == EntryId{} ? position_of(first) : position_of(newest.next());
   return page;
 }
 
-Page read_merged(Store& store, const std::vector<std::string>& partitions, const ReadRange& range,
-                 const std::stop_token& stop) {
-  const auto deadline = deadline_in(range.wait);
-  EntryId first = first_of(range);
-  std::mutex mutex;
-  std::condition_variable_any woken;
-  for (;;) {
-    Page page =
-        range.limit == 0 ? Page{.next = position_of(first), .end = false} : merge_pass(store, partitions, range, first);
-    first = id_of(page.next);
-    const auto now = WaitClock::now();
-    if (!page.records.empty() || stop.stop_requested() || now >= deadline || range.limit == 0) return page;
-    if (range.to && id_of(*range.to) < first) return page;
-    std::unique_lock lock(mutex);
-    woken.wait_until(lock, stop, std::min(deadline, now + look_again), [] { return false; });
+// The earliest that the clocks say by which what is added next has its id. In a cluster those of all nodes count, since
+// a partition may come on any of them; one that cannot be reached takes no events either.
+std::int64_t earliest_clock(Store& store, const std::string& stream, EntryId newest) {
+  std::int64_t earliest = store.now_ms(stream);
+  if (!store.nodes().clustered() || newest.milliseconds + most_apart < static_cast<std::uint64_t>(earliest)) {
+    return earliest;
   }
+  for (const std::string& each : store.nodes().key_of_each()) {
+    try {
+      earliest = std::min(earliest, store.now_ms(each, Millis(500)));
+    } catch (const Error& error) {
+      if (!error.retryable()) throw;
+    }
+  }
+  return earliest;
+}
+
+// Whether there are more partitions than were read; then `partitions` are all of them. Otherwise none that comes holds
+// anything up to `newest`: their number stands on the server before the first event goes to a new one, and it is asked
+// for after a clock that has passed `newest`.
+bool are_more(Store& store, const std::string& stream, PartitionNames& partitions, EntryId newest) {
+  const bool stands = store.environment().clock != &system_clock();  // An injected clock; see complete_until().
+  const auto patient = deadline_in(Millis(1'000));
+  for (;;) {
+    const std::int64_t now = newest == EntryId{} || stands ? INT64_MAX : earliest_clock(store, stream, newest);
+    PartitionNames known =
+        store.partitions().names(stream_of_partition(stream), deadline_in(patience), Partitions::Asks::look_anew);
+    if (known->size() > partitions->size()) {
+      partitions = std::move(known);
+      return true;
+    }
+    const std::int64_t ahead = static_cast<std::int64_t>(newest.milliseconds) - now;
+    if (ahead < 0 || WaitClock::now() >= patient) return false;
+    std::this_thread::sleep_for(std::min(Millis(ahead + 1), Millis(100)));
+  }
+}
+
+// A page of what is stored from `first` on, in all partitions, also in those that came while it was read.
+Page read_page(Store& store, PartitionNames& partitions, const ReadRange& range, EntryId first) {
+  if (range.limit == 0) return {.next = position_of(first), .end = false};
+  for (;;) {
+    EntryId newest{};
+    Page page = partitions->size() > 1 ? merge_pass(store, *partitions, range, first, newest)
+                                       : read_pass(store, range, first.text(), newest);
+    page.next = newest == EntryId{} ? position_of(first) : position_of(newest.next());
+    if (!are_more(store, range.stream, partitions, newest)) return page;
+  }
+}
+
+// Waits until there may be something from `first` on.
+void await_more(Store& store, std::unique_ptr<Connection>& connection, const std::string& stream, EntryId first) {
+  if (!connection) connection = store.nodes().connect(stream, deadline_in(Millis(1'000)));
+  Commands commands;
+  commands.add({"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", stream, first.previous().text()});
+  const Received woken = connection->call(commands, deadline_in(Millis(2'000)));
+  if (woken.reply().error()) throw error_of(woken.reply().text());
 }
 
 }  // namespace
 
 Page read_stream(Store& store, const ReadRange& range, const std::stop_token& stop) {
-  const PartitionNames partitions = store.partitions().names(range.stream);
-  if (partitions->size() > 1) return read_merged(store, *partitions, range, stop);
+  PartitionNames partitions = store.partitions().names(range.stream);
   const auto deadline = deadline_in(range.wait);
   EntryId first = first_of(range);
   std::unique_ptr<Connection> connection;
+  std::mutex mutex;
+  std::condition_variable_any woken;
   for (;;) {
-    EntryId newest{};
-    Page page = read_pass(store, range, first.text(), newest);
-    if (newest != EntryId{}) first = newest.next();
-    page.next = newest == EntryId{} && range.from != Position{} ? range.from : position_of(first);
-    if (newest == EntryId{} && range.from == Position{}) page.next = {0, 1};
-    if (!page.records.empty() || stop.stop_requested() || WaitClock::now() >= deadline || range.limit == 0) return page;
+    Page page = read_page(store, partitions, range, first);
+    first = id_of(page.next);
+    const auto now = WaitClock::now();
+    if (!page.records.empty() || stop.stop_requested() || now >= deadline || range.limit == 0) return page;
     if (range.to && id_of(*range.to) < first) return page;
-    if (!connection) connection = store.nodes().connect(range.stream, deadline_in(Millis(1'000)));
-    Commands commands;
-    commands.add({"XREAD", "COUNT", "1", "BLOCK", "100", "STREAMS", range.stream, first.previous().text()});
-    const Received woken = connection->call(commands, deadline_in(Millis(2'000)));
-    if (woken.reply().error()) throw error_of(woken.reply().text());
+    if (partitions->size() == 1) {
+      await_more(store, connection, range.stream, first);
+      continue;
+    }
+    std::unique_lock lock(mutex);
+    woken.wait_until(lock, stop, std::min(deadline, now + look_again), [] { return false; });
   }
 }
 

@@ -190,12 +190,17 @@ void RedisSubscription::forget_ahead() {
 void RedisSubscription::send_read(Reader& reader, const std::vector<Look>& looks, std::size_t events, Millis block) {
   connect(reader);
   // COUNT holds for each stream. What comes back has a stream of its own, which is asked only where something is known
-  // to be ready, so that new events have all of the room otherwise.
+  // to be ready, so that new events have all of the room otherwise. They wait for their turn behind what was given
+  // back, so that the order is kept, but not for ever, where there are always retries.
+  const std::size_t each_stream = std::max<std::size_t>(events / reader.streams.size(), 1);
   std::vector<std::string> keys;
   for (const std::uint32_t index : reader.streams) {
     if (looks[index].paused) continue;
-    if (looks[index].retry) keys.push_back(group_key(joined_[index].stream, "retry", joined_[index].group));
-    keys.push_back(joined_[index].stream);
+    Joined& joined = joined_[index];
+    if (looks[index].retry > 0) keys.push_back(group_key(joined.stream, "retry", joined.group));
+    const bool wait = looks[index].retry > each_stream / 2 && joined.returns < most_returns;
+    joined.returns = wait ? joined.returns + 1 : 0;
+    if (!wait) keys.push_back(joined.stream);
   }
   if (keys.size() > events) {
     std::rotate(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(reader.turn % keys.size()), keys.end());

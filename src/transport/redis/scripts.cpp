@@ -24,10 +24,9 @@ local function clock(text)
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local function whole(number) return string.format('%.0f', number) end
-local function record(key, id)
-  local found = call('XRANGE', key, id, id)
-  if #found == 0 then return nil end
-  local fields, r = found[1][2], {attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
+local function record_of(key, entry)
+  local id, fields = entry[1], entry[2]
+  local r = {attempt = '0', crashes = '0', origin = 'live', run = '0', pos = id, first = '', last = ''}
   r.event = fields[2]
   if key == S then
     local named = false
@@ -37,6 +36,10 @@ local function record(key, id)
     for i = 1, #fields, 2 do r[fields[i]] = fields[i + 1] end
   end
   return r
+end
+local function record(key, id)
+  local found = call('XRANGE', key, id, id)
+  return found[1] and record_of(key, found[1])
 end
 local function put(key, r)
   local words = {'XADD', key, '*', 'event', r.event, 'attempt', r.attempt, 'crashes', r.crashes, 'origin', r.origin, 'run', r.run,
@@ -89,6 +92,38 @@ local function waiting(key)
   local ok = redis.pcall('XPENDING', key, G)
   if ok.err then return 0 end
   return call('XLEN', key) - ok[1]
+end
+)lua";
+
+// Gives records back to R in the order of their positions, together with what nobody has read there yet: who reads next
+// finds all of it in the order in which it was published. So long a backlog that moving it would hold up the server
+// stays where it is.
+constexpr const char* give_back = R"lua(
+local function give_back(records)
+  if #records == 0 then return end
+  local last, most, known = '0-0', 10000, redis.pcall('XINFO', 'GROUPS', R)
+  for _, info in ipairs(known.err and {} or known) do
+    local fields = {}
+    for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
+    if fields.name == G then last = fields['last-delivered-id'] end
+  end
+  local function position(r) return string.find(r.pos, '^%d+-%d+$') and r.pos or '0-0' end
+  local lowest = position(records[1])
+  for _, r in ipairs(records) do if less(position(r), lowest) then lowest = position(r) end end
+  local unread = call('XRANGE', R, '(' .. last, '+', 'COUNT', most)
+  for _, entry in ipairs(#unread < most and unread or {}) do
+    local r = record_of(R, entry)
+    if not less(position(r), lowest) then
+      call('XDEL', R, entry[1])
+      records[#records + 1] = r
+    end
+  end
+  for i, r in ipairs(records) do r.place = i end
+  table.sort(records, function(a, b)
+    if position(a) == position(b) then return a.place < b.place end
+    return less(position(a), position(b))
+  end)
+  for _, r in ipairs(records) do put(R, r) end
 end
 )lua";
 
@@ -172,7 +207,7 @@ for _, counter in ipairs({'handled', 'ignored'}) do
   end
   if acked > 0 then call('HINCRBY', T, counter, acked) end
 end
-local sources, results = {S = S, R = R, A = A}, {}
+local sources, results, back = {S = S, R = R, A = A}, {}, {}
 while at <= #ARGV do
   local kind, key, id, clear = next_word(), sources[next_word()], next_word(), next_word() == '1'
   local after, counted = tonumber(next_word()), next_word()
@@ -196,7 +231,7 @@ while at <= #ARGV do
   if ours and kind == 'done' then call('HINCRBY', T, 'handled', 1) end
   if ours and kind == 'ignored' then call('HINCRBY', T, 'ignored', 1) end
   if ours and kind == 'release' then
-    if after > 0 then hold(r, now + after) else put(key == A and A or R, r) end
+    if after > 0 then hold(r, now + after) elseif key == A then put(A, r) else back[#back + 1] = r end
   end
   if ours and (kind == 'again' or kind == 'dead') then
     if kind == 'again' or counted == '1' then r.attempt = tostring(tonumber(r.attempt) + 1) end
@@ -213,6 +248,7 @@ while at <= #ARGV do
   end
   results[#results + 1] = failed or (ours and 1 or 0)
 end
+give_back(back)
 return results
 )lua";
 
@@ -237,7 +273,7 @@ return 1
 // What `instance` holds, a page of it: to `alone` with one crash more when it died, else back as it was.
 constexpr const char* empty = R"lua(
 local function empty(instance, died, limit)
-  local moved = 0
+  local moved, back = 0, {}
   for _, key in ipairs({S, R, A}) do
     local page = redis.pcall('XPENDING', key, G, '-', '+', limit - moved, instance)
     if page.err then page = {} end
@@ -246,7 +282,7 @@ local function empty(instance, died, limit)
       if take(key, entry[1]) then
         if r then
           if died then r.crashes = tostring(tonumber(r.crashes) + 1) end
-          put((died or key == A) and A or R, r)
+          if died or key == A then put(A, r) else back[#back + 1] = r end
         elseif key == S then
           -- Retention or an operator removed it while it was leased: nobody will get it, and the group is told.
           call('RPUSH', Q, entry[1] .. ' ' .. entry[1])
@@ -254,8 +290,10 @@ local function empty(instance, died, limit)
       end
       moved = moved + 1
     end
-    if moved >= limit then return moved end
+    if moved >= limit then break end
   end
+  give_back(back)
+  if moved >= limit then return moved end
   for _, key in ipairs({S, R, A}) do redis.pcall('XGROUP', 'DELCONSUMER', key, G, instance) end
   call('ZREM', L, instance)
   call('HDEL', Y, instance)
@@ -410,15 +448,15 @@ std::string script_text(Script script) {
     case Script::look:
       return with(look);
     case Script::settle:
-      return with(settle);
+      return with(give_back, settle);
     case Script::holds:
       return with(holds);
     case Script::renew:
       return with(renew);
     case Script::orphans:
-      return with(empty, orphans);
+      return with(give_back, empty, orphans);
     case Script::leave:
-      return with(empty, leave);
+      return with(give_back, empty, leave);
     case Script::move:
       return with(move);
     case Script::shelve:

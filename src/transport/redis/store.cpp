@@ -29,9 +29,9 @@ std::int64_t Store::injected_ms() const noexcept {
 
 std::string Store::now_word() const { return injected() ? std::to_string(injected_ms()) : std::string(); }
 
-std::int64_t Store::now_ms(std::string_view stream) {
+std::int64_t Store::now_ms(std::string_view stream, Millis within) {
   if (injected()) return injected_ms();
-  const Replies time = nodes_.call(stream, {"TIME"}, deadline_in(patience));
+  const Replies time = nodes_.call(stream, {"TIME"}, deadline_in(within));
   return time.reply()[0].integer() * 1000 + time.reply()[1].integer() / 1000;
 }
 

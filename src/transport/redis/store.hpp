@@ -48,7 +48,7 @@ class Store {
   /// The time as scripts want it: nothing, so that the server's clock counts for all, unless a clock was injected.
   [[nodiscard]] std::string now_word() const;
   /// The same in milliseconds; asks the server of `stream` where its clock counts.
-  [[nodiscard]] std::int64_t now_ms(std::string_view stream);
+  [[nodiscard]] std::int64_t now_ms(std::string_view stream, Millis within = Millis(10'000));
   /// The id under which an event is added: the server's choice, or one of an injected clock.
   [[nodiscard]] std::string id_word() const;
 

@@ -279,7 +279,7 @@ bool RedisSubscription::take_look(const Reply& reply, std::uint32_t index, Batch
   Look& look = looks.emplace_back();
   look.paused = reply[1].text() == "1";
   look.alone = reply[2].integer() > 0;
-  look.retry = reply[3].integer() > 0;
+  look.retry = static_cast<std::size_t>(std::max<std::int64_t>(reply[3].integer(), 0));
   look.next_due = reply[4].integer(-1);
   look.now = reply[5].integer();
   look.types = joined.types = reply[6].text();
@@ -477,7 +477,7 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
   batch.types = types_;
   round.alone = std::any_of(looks.begin(), looks.end(), [](const Look& each) { return each.alone && !each.paused; });
   round.calm = std::none_of(looks.begin(), looks.end(),
-                            [](const Look& each) { return each.alone || each.paused || each.retry; });
+                            [](const Look& each) { return each.alone || each.paused || each.retry > 0; });
   round.complete = true;
   if (!ready_.empty() || round.events == 0) return round;
   bool nothing_held = false;
@@ -491,7 +491,7 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
     } else if (!round.alone && (round.bytes > 0 || nothing_held)) {
       Millis block = std::min(wait, slice);
       for (const Look& each : looks) {
-        if (each.retry) block = Millis(0);
+        if (each.retry > 0) block = Millis(0);
         if (each.next_due > each.now) block = std::min(block, Millis(each.next_due - each.now));
       }
       read_turns(looks, std::min({round.events, fitting(round.bytes), share()}), block, stop);
@@ -510,7 +510,7 @@ RedisSubscription::Round RedisSubscription::read(Batch& batch, Millis wait, cons
 void RedisSubscription::read_turns(const std::vector<Look>& looks, std::size_t events, Millis block,
                                    const std::stop_token& stop) {
   std::size_t keys = 0;
-  for (const Look& look : looks) keys += look.paused ? 0 : look.retry ? 2 : 1;
+  for (const Look& look : looks) keys += look.paused ? 0 : look.retry > 0 ? 2 : 1;
   narrow_ = keys > events;
   if (!narrow_) return read_new(looks, events, block, stop);
   for (std::size_t turn = 0; turn * events < keys && ready_.empty(); ++turn) read_new(looks, events, Millis(0), stop);

@@ -34,8 +34,9 @@ class RedisSubscription final : public Subscription {
     bool made = false;                // The group was made by the joining that is under way.
     std::string began{};              // Where the group began, as the server knows.
     std::vector<std::string> told{};  // Gaps that a batch tells of, which the next look removes.
-    EntryId seen{};       // The last id of S that came: where the group is made again if somebody removes it.
-    std::string types{};  // What the last look found.
+    EntryId seen{};             // The last id of S that came: where the group is made again if somebody removes it.
+    std::string types{};        // What the last look found.
+    std::uint32_t returns = 0;  // Reads in a row that left new events to wait behind what comes back.
     // One of several servers could not be reached, and is not asked again before that; the other streams go on.
     WaitClock::time_point away{};
     WaitClock::time_point renewed{};  // Its lease; under the ledger's mutex.
@@ -44,7 +45,8 @@ class RedisSubscription final : public Subscription {
   // What one group's look found.
   struct Look {
     bool away = false;  // Its server cannot be reached, or was not asked.
-    bool paused = false, alone = false, retry = false, orphans = false;
+    bool paused = false, alone = false, orphans = false;
+    std::size_t retry = 0;  // How much waits to be handed out again.
     std::int64_t next_due = -1, now = 0;
     std::string types{};
   };
@@ -150,6 +152,7 @@ class RedisSubscription final : public Subscription {
 
   static constexpr std::size_t least_ahead = 64,
                                worth_a_look = 256;  // Fewer events are not worth a read ahead; a look.
+  static constexpr std::uint32_t most_returns = 16;
   static constexpr Millis longest_review_pause{60'000}, turn_pause{20};
   Store& store_;
   const Interest interest_;
