@@ -154,6 +154,25 @@ TEST_P(RedisClusterOutage, DoesNotKeepAnybodyFromOpening) {
   EXPECT_NO_THROW(open_transport(servers_.url() + "?durability=process", environment));
 }
 
+// Nor from joining, whichever of the streams it is that lies there.
+TEST_P(RedisClusterOutage, DoesNotKeepAnybodyFromJoining) {
+  publish_to_each();
+  take_down(servers_.owner_of("events:contract"));
+  const auto transport = open_transport(servers_.url());
+  transport::Interest interest;
+  interest.service = "g";
+  interest.instance = "a";
+  interest.streams = {"events:user", "events:contract", "events:project"};
+  interest.types = {"*"};
+  const auto subscription = transport->subscribe(interest);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::size_t came = 0;
+  while (came < 10 && std::chrono::steady_clock::now() < deadline) {
+    came += subscription->fetch(Millis(500), {}).deliveries.size();
+  }
+  EXPECT_EQ(came, 10U);
+}
+
 TEST_P(RedisClusterOutage, DoesNotKeepTheOthersFromTheirUpkeep) {
   const auto transport = open_transport(servers_.url());
   publish_to_each();
