@@ -125,5 +125,75 @@ TEST_P(RedisClusterOutage, DoesNotKeepAServiceFromStarting) {
   running_.join();
 }
 
+// Whoever opens the cluster now works with what the other nodes hold, is shown it, and hears of what he cannot see.
+TEST_P(RedisClusterOutage, DoesNotKeepAnybodyFromOpening) {
+  publish_to_each();
+  take_down(servers_.owner_of("events:user"));
+  std::mutex mutex;
+  std::string said;
+  Environment environment;
+  environment.log = [&](LogLevel, std::string_view line) {
+    const std::lock_guard lock(mutex);
+    said.append(line).append("\n");
+  };
+  {
+    Bus bus = Bus::open(servers_.url(), {.source = "test", .environment = environment});
+    EXPECT_NO_THROW(bus.publish(OnSecond{5}));
+    std::vector<std::string> names;
+    for (const transport::StreamInfo& info : bus.transport().describe("")) names.push_back(info.name);
+    EXPECT_EQ(names, (std::vector<std::string>{"events:contract", "events:project"}));
+    EXPECT_EQ(bus.transport().read({.stream = "events:contract"}, {}).records.size(), 6U);
+  }
+  EXPECT_NE(said.find("cannot be asked what it offers"), std::string::npos) << said;
+  EXPECT_NE(said.find("its streams are not listed"), std::string::npos) << said;
+  // Who wants a level for certain is refused where nobody can tell, neither now nor when something is stored.
+  const bool waits = servers_.owner_of("events:contract").cli("WAITAOF", 0, 0, 1).find("unknown") == std::string::npos;
+  if (!waits) {
+    EXPECT_THROW(open_transport(servers_.url() + "?durability=disk", environment), Error);
+  }
+  EXPECT_NO_THROW(open_transport(servers_.url() + "?durability=process", environment));
+}
+
+// Nor from joining, whichever of the streams it is that lies there.
+TEST_P(RedisClusterOutage, DoesNotKeepAnybodyFromJoining) {
+  publish_to_each();
+  take_down(servers_.owner_of("events:contract"));
+  const auto transport = open_transport(servers_.url());
+  transport::Interest interest;
+  interest.service = "g";
+  interest.instance = "a";
+  interest.streams = {"events:user", "events:contract", "events:project"};
+  interest.types = {"*"};
+  const auto subscription = transport->subscribe(interest);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::size_t came = 0;
+  while (came < 10 && std::chrono::steady_clock::now() < deadline) {
+    came += subscription->fetch(Millis(500), {}).deliveries.size();
+  }
+  EXPECT_EQ(came, 10U);
+}
+
+TEST_P(RedisClusterOutage, DoesNotKeepTheOthersFromTheirUpkeep) {
+  const auto transport = open_transport(servers_.url());
+  publish_to_each();
+  take_down(servers_.owner_of("events:user"));
+  transport::Retention retention;
+  retention.age = Millis(0);
+  const auto left = [&] {
+    return transport->describe("events:contract").at(0).length + transport->describe("events:project").at(0).length;
+  };
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  bool told = false;
+  while (left() > 0 && std::chrono::steady_clock::now() < deadline) {
+    try {
+      (void)transport->tend(retention, {});
+    } catch (const Error& error) {
+      told = error.retryable();
+    }
+  }
+  EXPECT_EQ(left(), 0U);
+  EXPECT_TRUE(told) << "what could not be tended is said";
+}
+
 }  // namespace
 }  // namespace tidings

@@ -282,26 +282,20 @@ GroupInfo info_of(Store& store, const std::string& stream, const Reply& row, std
 
 }  // namespace
 
-std::vector<std::string> list_partitions(Store& store) {
+std::vector<std::string> list_partitions(Store& store, std::optional<Error>& unreached) {
   std::set<std::string> names;
-  for (const std::string& place : store.nodes().key_of_each()) {
+  unreached = store.nodes().ask_each([&](const std::string& place, Millis within) {
     for (const char* pattern : {"events:*", "commands:*"}) {
       for (std::string cursor = "0";;) {
         const Replies answer = store.nodes().call(
-            place, {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "stream"}, deadline_in(patience));
+            place, {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000", "TYPE", "stream"}, deadline_in(within));
         const Reply found = answer.reply()[1];
         for (std::size_t i = 0; i < found.size(); ++i) names.emplace(found[i].text());
         cursor = answer.reply()[0].text();
         if (cursor == "0") break;
       }
     }
-  }
-  return {names.begin(), names.end()};
-}
-
-std::vector<std::string> list_streams(Store& store) {
-  std::set<std::string> names;
-  for (const std::string& name : list_partitions(store)) names.emplace(stream_of_partition(name));
+  });
   return {names.begin(), names.end()};
 }
 
@@ -357,22 +351,46 @@ std::optional<StreamInfo> describe_one(Store& store, const std::string& name) {
 
 }  // namespace
 
+namespace {
+
+// All partitions of a stream as one; nothing where there is no such stream.
+std::optional<StreamInfo> describe_whole(Store& store, const std::string& name) {
+  std::optional<StreamInfo> whole;
+  const PartitionNames partitions = store.partitions().names(name);
+  for (const std::string& partition : *partitions) {
+    std::optional<StreamInfo> part = describe_one(store, partition);
+    if (!part) continue;
+    whole ? add_partition(*whole, std::move(*part)) : void(whole = std::move(part));
+  }
+  if (!whole) return whole;
+  whole->name = name;
+  for (GroupInfo& group : whole->groups) group.stream = name;
+  return whole;
+}
+
+}  // namespace
+
 std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream) {
   std::vector<StreamInfo> all;
-  const std::vector<std::string> names =
-      stream.empty() ? list_streams(store) : std::vector<std::string>{std::string(stream)};
+  if (!stream.empty()) {
+    if (auto whole = describe_whole(store, std::string(stream))) all.push_back(std::move(*whole));
+    return all;
+  }
+  std::optional<Error> unreached;
+  std::set<std::string> names;
+  for (const std::string& name : list_partitions(store, unreached)) names.emplace(stream_of_partition(name));
+  const Log& log = store.environment().log;
+  if (unreached) {
+    log(LogLevel::warning,
+        std::string("a node of the cluster cannot be reached, and its streams are not listed: ") + unreached->what());
+  }
   for (const std::string& name : names) {
-    std::optional<StreamInfo> whole;
-    const PartitionNames partitions = store.partitions().names(name);
-    for (const std::string& partition : *partitions) {
-      std::optional<StreamInfo> part = describe_one(store, partition);
-      if (!part) continue;
-      whole ? add_partition(*whole, std::move(*part)) : void(whole = std::move(part));
+    try {
+      if (auto whole = describe_whole(store, name)) all.push_back(std::move(*whole));
+    } catch (const Error& error) {
+      if (!unreached || !error.retryable()) throw;
+      log(LogLevel::warning, name + " lies on that node in part, and is not listed: " + error.what());
     }
-    if (!whole) continue;
-    whole->name = name;
-    for (GroupInfo& group : whole->groups) group.stream = name;
-    all.push_back(std::move(*whole));
   }
   return all;
 }

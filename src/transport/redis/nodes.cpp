@@ -50,6 +50,11 @@ auto ask_any(std::vector<Address>& seeds, const Answer& answer) -> decltype(answ
 Nodes::Nodes(Endpoint endpoint, WaitClock::time_point deadline)
     : endpoint_(std::move(endpoint)), seeds_(endpoint_.addresses) {
   for (std::size_t i = 0; i < script_count; ++i) digests_[i] = digest_of(script_text(static_cast<Script>(i)));
+  // Any node of a cluster knows the others; the one that owns some key may be down.
+  if (clustered()) {
+    refresh(deadline);
+    return;
+  }
   Commands ping;
   ping.add({"PING"});
   (void)run("", ping, deadline);
@@ -381,6 +386,23 @@ std::vector<std::string> Nodes::key_of_each() {
   std::vector<std::string> all;
   for (auto& [owner, key] : keys) all.push_back(std::move(key));
   return all;
+}
+
+std::optional<Error> Nodes::ask_each(const std::function<void(const std::string& key, Millis within)>& ask) {
+  std::optional<Error> failure;
+  std::size_t reached = 0;
+  for (const std::string& key : key_of_each()) {
+    try {
+      ask(key, clustered() ? 2 * patience_with_one : Millis(10'000));
+      ++reached;
+    } catch (const Error& error) {
+      if (!clustered() || !error.retryable()) throw;
+      failure.emplace(error);
+    }
+  }
+  if (reached > 0) return failure;
+  if (!failure) failure.emplace(ErrorCode::unavailable, true, "redis: the cluster has no slots yet; try again");
+  throw Error(*failure);
 }
 
 }  // namespace tidings::transport::redis

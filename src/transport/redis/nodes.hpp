@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -108,6 +109,9 @@ class Nodes {
   [[nodiscard]] std::size_t place_of(std::string_view key);
   /// One key for each server that owns something: what is asked about it is asked of that server.
   [[nodiscard]] std::vector<std::string> key_of_each();
+  /// Calls `ask` with a key of each server, and how long it may take. One of several that cannot be reached is passed
+  /// over, and the last such failure returned; throws it where none could be.
+  std::optional<Error> ask_each(const std::function<void(const std::string& key, Millis within)>& ask);
   [[nodiscard]] bool clustered() const noexcept { return endpoint_.kind == Endpoint::Kind::cluster; }
   [[nodiscard]] const Endpoint& endpoint() const noexcept { return endpoint_; }
 

@@ -90,7 +90,7 @@ class RedisTransport final : public Transport, public core::GrowingPublish {
   Millis tend(const Retention& retention, std::stop_token stop) override {
     std::optional<Error> failure;  // What fails for one stream does not keep the others from their upkeep.
     bool more = false;
-    for (const std::string& stream : streams_to_tend()) {
+    for (const std::string& stream : streams_to_tend(failure)) {
       if (stop.stop_requested()) break;
       try {
         for (const std::string& group : list_groups(store_, stream)) {
@@ -115,17 +115,16 @@ class RedisTransport final : public Transport, public core::GrowingPublish {
                 "redis: this server does not offer the level " + std::string(to_string(level)) +
                     "; disk wants appendonly yes and appendfsync always, replicated wants connected replicas");
   }
-  // Among many keys, streams are looked for now and then only.
-  std::vector<std::string> streams_to_tend() {
+  // Among many keys, streams are looked for now and then only; where a node cannot be reached, its streams wait.
+  std::vector<std::string> streams_to_tend(std::optional<Error>& failure) {
     const std::lock_guard lock(streams_mutex_);
     if (WaitClock::now() < streams_until_) return streams_;
     std::uint64_t keys = 0;
-    for (const std::string& place : store_.nodes().key_of_each()) {
-      keys +=
-          static_cast<std::uint64_t>(store_.nodes().call(place, {"DBSIZE"}, deadline_in(patience)).reply().integer());
-    }
-    streams_ = list_partitions(store_);
-    if (keys > many_keys) streams_until_ = deadline_in(look_again);
+    (void)store_.nodes().ask_each([&](const std::string& place, Millis within) {
+      keys += static_cast<std::uint64_t>(store_.nodes().call(place, {"DBSIZE"}, deadline_in(within)).reply().integer());
+    });
+    streams_ = list_partitions(store_, failure);
+    if (keys > many_keys && !failure) streams_until_ = deadline_in(look_again);
     return streams_;
   }
 

@@ -61,28 +61,39 @@ Commands Store::script_command(Script script, std::string_view stream, std::stri
   return nodes_.script_command(script, keys_of(stream, group), arguments);
 }
 
-std::string Store::setting(std::string_view key, std::string_view name) {
-  const Replies replies = nodes_.run(key, Commands().add({"CONFIG", "GET", name}), deadline_in(patience));
+std::string Store::setting(std::string_view key, std::string_view name, Millis within) {
+  const Replies replies = nodes_.run(key, Commands().add({"CONFIG", "GET", name}), deadline_in(within));
   // Some users, and some hosted servers, may not ask.
   return replies.reply().size() == 2 ? std::string(replies.reply()[1].text()) : std::string();
 }
 
-// What all servers offer, since an event may go to any of them.
+// What all servers offer, since an event may go to any of them. Of a cluster's nodes those that can be reached are
+// believed, unless a level was asked for that nobody checks when an event is stored.
 Capabilities Store::probe() {
   bool synced = true, appended = true, waitaof = true, may_wait = true;
   std::int64_t fewest = INT64_MAX;
-  for (const std::string& key : nodes_.key_of_each()) {
-    appended = appended && setting(key, "appendonly") == "yes";
-    synced = synced && setting(key, "appendfsync") == "always";
+  const std::optional<Error> unreached = nodes_.ask_each([&](const std::string& key, Millis within) {
+    const bool appends = setting(key, "appendonly", within) == "yes";
+    const bool syncs = setting(key, "appendfsync", within) == "always";
     // Asked for nothing, both waits answer at once; a server without them, or one that forbids them, with an error.
     const Replies known =
         nodes_.run(key, Commands().add({"WAITAOF", "0", "0", "1"}).add({"INFO", "replication"}).add({"WAIT", "0", "1"}),
-                   deadline_in(patience));
+                   deadline_in(within));
+    appended = appended && appends;
+    synced = synced && syncs;
     waitaof = waitaof && !known.reply(0).error();
     may_wait = may_wait && !known.reply(2).error();
     fewest = std::min(fewest, info_number(known.reply(1).text(), "connected_slaves"));
+  });
+  // Whether a node that nobody has seen syncs at once, only that node can confirm.
+  waits_for_disk_ = appended && waitaof && (!synced || unreached);
+  if (unreached) {
+    if (nodes_.endpoint().level == Level::disk && appended && synced && !waitaof) throw Error(*unreached);
+    environment_.log(LogLevel::warning,
+                     std::string("a node of the cluster cannot be asked what it offers, and is taken to offer what the "
+                                 "others do: ") +
+                         unreached->what());
   }
-  waits_for_disk_ = appended && !synced && waitaof;
   Capabilities capabilities;
   capabilities.engine = "redis";
   capabilities.levels = {Level::process};

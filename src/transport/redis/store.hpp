@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,7 +35,7 @@ class Store {
   /// Whether `disk` is something to wait for (WAITAOF), rather than what every reply means.
   [[nodiscard]] bool waits_for_disk() const noexcept { return waits_for_disk_; }
   /// A setting of the server that owns `key`; empty where one may not ask.
-  [[nodiscard]] std::string setting(std::string_view key, std::string_view name);
+  [[nodiscard]] std::string setting(std::string_view key, std::string_view name, Millis within = Millis(10'000));
 
   [[nodiscard]] Nodes& nodes() noexcept { return nodes_; }
   [[nodiscard]] Partitions& partitions() noexcept { return partitions_; }
@@ -112,9 +113,9 @@ void add_growing(Store& store, const core::MoreEvents& more, Level level, Millis
 
 // groups.cpp
 [[nodiscard]] std::vector<StreamInfo> describe_streams(Store& store, std::string_view stream);
-/// Streams by their own names; and all that stands on the servers, each partition by its own.
-[[nodiscard]] std::vector<std::string> list_streams(Store& store);
-[[nodiscard]] std::vector<std::string> list_partitions(Store& store);
+/// All streams that stand on the servers, each partition by its own name. `unreached` says why those of a node are
+/// missing, if they are.
+[[nodiscard]] std::vector<std::string> list_partitions(Store& store, std::optional<Error>& unreached);
 [[nodiscard]] std::vector<std::string> list_groups(Store& store, std::string_view stream);
 [[nodiscard]] std::vector<ShelfItem> list_shelf(Store& store, GroupRef group, const ShelfQuery& query);
 std::size_t move_items(Store& store, GroupRef group, const ShelfQuery& query, ShelfAction action,

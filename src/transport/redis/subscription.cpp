@@ -21,14 +21,15 @@ RedisSubscription::RedisSubscription(Store& store, const Interest& interest)
       interest_(interest),
       instance_(interest.instance.empty() ? core::new_instance() : interest.instance) {
   core::check_interest(interest_);
-  const Millis each = one_of_several() ? patience_with_one : Millis(30'000);
+  const bool several = store_.nodes().clustered() && interest_.streams.size() > 1;
+  const Millis each = several ? patience_with_one : Millis(30'000);
   for (std::uint32_t i = 0; i < interest_.streams.size(); ++i) {
     try {
       const PartitionNames names =
           store_.partitions().names(interest_.streams[i], deadline_in(each), Partitions::Asks::raise);
       for (std::uint32_t k = 0; k < names->size(); ++k) add(i, k, (*names)[k]);
     } catch (const Error& error) {
-      if (!one_of_several() || !error.retryable()) throw;
+      if (!several || !error.retryable()) throw;
       add(i, 0, interest_.streams[i]);  // Whether there are more is asked again once it can be reached.
     }
   }
