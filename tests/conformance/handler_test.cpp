@@ -166,7 +166,7 @@ TEST_P(Conformance, P31_DeadLetterWriteFails) {
   Bus bus = Bus::over(meddler, bus_options());
   publish_ticks(*meddler, 0, 1);
   Signal reported;
-  Service service{bus, "reader", {.lease = 400ms}};
+  Service service{bus, "reader", {.lease = 1'500ms}};
   service.on<Tick>([](const DomainEvent<Tick>&) { throw Reject{"never"}; });
   service.on_dead_letter([&](const Failure& failure) {
     EXPECT_EQ(failure.reason, "rejected");
